@@ -1,0 +1,1 @@
+"""The ground: sessions, roles, migrations."""

@@ -1,0 +1,114 @@
+"""The errors a user or a workflow may meet, each with a code, a message and what to do."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a document: where (JSON Pointer, 1-based line and column), what, and what to do."""
+
+    path: str
+    line: int | None
+    column: int | None
+    code: str
+    message: str
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The problem as the API and ``validate --json`` show it."""
+        return {
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+@dataclass
+class NexusError(Exception):
+    """An expected error: shown to its user as it is, never as a stack trace.
+
+    ``code`` is a constant from a documented list, ``status`` the HTTP status it maps to,
+    ``hint`` says what to do about it.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    status: int = 400
+    details: list[Problem] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InvalidDefinition(NexusError):
+    """A workflow definition with one or more problems (``details``)."""
+
+    def __init__(self, problems: list[Problem], message: str = "The workflow definition is not valid.") -> None:
+        super().__init__("INVALID_DEFINITION", message, status=422, details=problems)
+
+
+class InvalidInput(NexusError):
+    """Input for a run, or an argument, that cannot be used."""
+
+    def __init__(self, message: str, hint: str = "", details: list[Problem] | None = None) -> None:
+        super().__init__("INVALID_INPUT", message, hint, 422, details or [])
+
+
+class NotFound(NexusError):
+    """Something named by an id or a name that is not there."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("NOT_FOUND", message, hint, 404)
+
+
+class ClusterUnusable(NexusError):
+    """The database, the broker or another part of the cluster cannot be used."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("CLUSTER_UNUSABLE", message, hint, 503)
+
+
+@dataclass
+class StepError(Exception):
+    """Why a step's attempt failed: recorded at the step, never raised through a canvas.
+
+    ``cause`` is who has to act: ``user`` (definition or data), ``provider`` (a vendor) or ``platform`` (NexusFlow).
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    cause: str = "user"
+    details: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as it is recorded and shown."""
+        shown: dict[str, Any] = {"code": self.code, "message": self.message, "cause": self.cause}
+        if self.hint:
+            shown["hint"] = self.hint
+        if self.details is not None:
+            shown["details"] = self.details
+        return shown
+
+
+class Permanent(StepError):
+    """Trying again would not help: a refused input, a missing credential, a 4xx answer."""
+
+
+@dataclass
+class Transient(StepError):
+    """Trying again may help: a timeout, a 429, a 5xx answer, a dropped connection.
+
+    ``retry_in``: seconds the vendor asked to wait (its Retry-After), or None.
+    """
+
+    cause: str = "provider"
+    retry_in: float | None = None

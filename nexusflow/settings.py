@@ -1,0 +1,68 @@
+"""All settings, read once from the environment (``NEXUSFLOW_*``). Nothing else reads the environment."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The frozen settings of one process. Sizes are bytes, times seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NEXUSFLOW_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    home: Path | None = None
+    """Where an embedded cluster keeps its data; default: the nearest ``.nexusflow`` folder upward, else one made here."""
+
+    database_url: SecretStr | None = None
+    """PostgreSQL as the runtime role (no power, bound by row-level security): ``postgresql://user:password@host:port/name``."""
+    control_database_url: SecretStr | None = None
+    """PostgreSQL as the control role: the dispatcher and the heartbeats, on scheduling tables alone."""
+    owner_database_url: SecretStr | None = None
+    """PostgreSQL as the owner of the schema; used by migrations only."""
+    broker_url: SecretStr | None = None
+    """RabbitMQ (``amqp://``) or Valkey/Redis (``redis://``)."""
+    redis_url: SecretStr | None = None
+    """The cache."""
+    database_pool_size: int = Field(default=8, ge=1, le=500)
+    """Database connections a process keeps at the most."""
+
+    tenant: str = "local"
+    """The tenant the command line works for."""
+
+    lease_seconds: float = Field(default=12.0, gt=0.5, le=300)
+    """How long a claimed segment stays its worker's without a heartbeat."""
+    heartbeat_seconds: float = Field(default=4.0, gt=0.1, le=100)
+    """How often a worker renews the leases of what its pool runs."""
+    sweep_seconds: float = Field(default=1.0, gt=0.05, le=60)
+    """How often the dispatcher looks for expired leases and lost hints."""
+    hint_seconds: float = Field(default=8.0, gt=0.5, le=600)
+    """A published segment that nobody claimed for this long is published again (then twice as long, and so on)."""
+
+    max_definition_bytes: int = Field(default=1_048_576, ge=1024)
+    """The longest workflow definition accepted."""
+    max_steps: int = Field(default=5_000, ge=1)
+    """The most steps in one definition."""
+    max_value_bytes: int = Field(default=4_194_304, ge=1024)
+    """The largest recorded input or output of one step, as JSON."""
+    max_file_bytes: int = Field(default=134_217_728, ge=1024)
+    """The largest file given as input."""
+    max_items: int = Field(default=100_000, ge=1)
+    """The most items of one foreach."""
+
+    allow_private_addresses: str = ""
+    """What ``http.request`` and the connectors may reach beyond public addresses: empty, ``loopback`` or ``all``."""
+    connections: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Credentials a connection name: ``NEXUSFLOW_CONNECTIONS__OPENAI__API_KEY=…`` gives ``connections["openai"]["api_key"]``."""
+
+    log_level: str = "INFO"
+    """The lowest level written to the log."""
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read from the environment once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The workflow engine: definitions, plans, canvases, runs."""

@@ -1,0 +1,1 @@
+"""Doors from the broker: one file a queue."""
