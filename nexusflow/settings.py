@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     )
 
     home: Path | None = None
-    """Where an embedded cluster keeps its data; default: the nearest ``.nexusflow`` folder upward, else one made here."""
+    """Where an embedded cluster keeps its data; default: the nearest ``.nexusflow`` upward, else one here."""
 
     database_url: SecretStr | None = None
     """PostgreSQL as the runtime role (no power, bound by row-level security): ``postgresql://user:password@host:port/name``."""
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     allow_private_addresses: str = ""
     """What ``http.request`` and the connectors may reach beyond public addresses: empty, ``loopback`` or ``all``."""
     connections: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Credentials a connection name: ``NEXUSFLOW_CONNECTIONS__OPENAI__API_KEY=…`` gives ``connections["openai"]["api_key"]``."""
+    """Credentials by connection: ``NEXUSFLOW_CONNECTIONS__OPENAI__API_KEY=…`` is ``["openai"]["api_key"]``."""
 
     log_level: str = "INFO"
     """The lowest level written to the log."""

@@ -46,7 +46,8 @@ class StepPlan:
     """What the runner must know of a step: the definition's own words, and ``refs``.
 
     ``refs``: the paths of the steps whose outputs the step's expressions read.
-    ``spec``: the step's fields (type, with, when, join, retry, timeout, on_error, connection, output, cases …), without its children.
+    ``spec``: the step's own fields (type, with, when, join, retry, timeout, on_error, connection, output, cases),
+    JSON-ready, without its children.
     """
 
     path: str
