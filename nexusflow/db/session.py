@@ -1,0 +1,193 @@
+"""Connections to PostgreSQL: tenants' data only under their tenant, scheduling tables under the control role.
+
+The only place that commits. Work on a hot path takes the psycopg connection and pipelines its statements
+(``tenant_pipeline``); everything else uses SQLAlchemy's ``tenant_session``.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from nexusflow.errors import ClusterUnusable
+from nexusflow.settings import get_settings
+
+APPLICATION_NAME = "nexusflow"
+
+
+@contextmanager
+def unusable() -> Iterator[None]:
+    """Turn a database that cannot be reached or refuses work into ClusterUnusable."""
+    try:
+        yield
+    except (psycopg.OperationalError, sa.exc.OperationalError) as error:
+        cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else "the connection was lost"
+        raise ClusterUnusable(
+            f"PostgreSQL cannot be used: {reason}", "Check the database URL and that the server runs: nexusflow doctor."
+        ) from error
+
+
+def sqlalchemy_url(url: str) -> sa.URL:
+    """The URL with psycopg 3 as its driver; raises ClusterUnusable for something that is no PostgreSQL URL."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ClusterUnusable(
+            "The database URL cannot be read.", "Write it postgresql://user:password@host:port/name."
+        ) from error
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ClusterUnusable(
+            f"'{parsed.drivername}' is no PostgreSQL URL.", "Write it postgresql://user:password@host:port/name."
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+@lru_cache(maxsize=8)
+def _engine(url: str, pid: int) -> sa.Engine:
+    """One engine a URL and process: a pool must not cross a fork."""
+    engine = sa.create_engine(
+        sqlalchemy_url(url),
+        pool_size=get_settings().database_pool_size,
+        max_overflow=get_settings().database_pool_size,
+        pool_timeout=20,
+        pool_recycle=1800,
+        connect_args={"application_name": APPLICATION_NAME, "connect_timeout": 10, "autocommit": True},
+        isolation_level="AUTOCOMMIT",
+    )
+    _refuse_power(engine)
+    return engine
+
+
+def _refuse_power(engine: sa.Engine) -> None:
+    """Refuse to serve as a role that could bypass the tenants' policies."""
+    with unusable(), engine.connect() as connection:
+        row = connection.execute(
+            sa.text(
+                "SELECT rolname, rolsuper OR rolbypassrls AS powerful,"
+                " EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                "  WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')"
+                "  AND pg_has_role(c.relowner, 'MEMBER')) AS owns"
+                " FROM pg_roles WHERE rolname = current_user"
+            )
+        ).one()
+    if row.powerful or row.owns:
+        why = "is a superuser or has BYPASSRLS" if row.powerful else "owns tables"
+        raise ClusterUnusable(
+            f"The database role '{row.rolname}' {why}, so row-level security would not hold.",
+            "Use the runtime role nexusflow_app and the control role nexusflow_control that provisioning makes.",
+        )
+
+
+def _url(value: SecretStr | None, variable: str) -> str:
+    if value is None:
+        raise ClusterUnusable(
+            "No database is configured.", f"Set {variable}, or start an embedded cluster: nexusflow run FILE."
+        )
+    return value.get_secret_value()
+
+
+def runtime_engine() -> sa.Engine:
+    """This process's engine under the runtime role; raises ClusterUnusable."""
+    return _engine(_url(get_settings().database_url, "NEXUSFLOW_DATABASE_URL"), os.getpid())
+
+
+def control_engine() -> sa.Engine:
+    """This process's engine under the control role; raises ClusterUnusable."""
+    return _engine(_url(get_settings().control_database_url, "NEXUSFLOW_CONTROL_DATABASE_URL"), os.getpid())
+
+
+@contextmanager
+def tenant_session(tenant_id: str) -> Iterator[sa.Connection]:
+    """A transaction that sees and writes only this tenant's rows; committed at the end, rolled back on an error."""
+    with unusable(), runtime_engine().connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            connection.execute(sa.text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": str(tenant_id)})
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            _rollback(connection)
+            raise
+
+
+@contextmanager
+def control_session() -> Iterator[sa.Connection]:
+    """A transaction on the scheduling tables of all tenants, under the control role."""
+    with unusable(), control_engine().connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            _rollback(connection)
+            raise
+
+
+def _rollback(connection: sa.Connection) -> None:
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except sa.exc.DBAPIError:
+        connection.invalidate()
+
+
+class Pipeline:
+    """Transactions of one tenant sent in one round trip: ``begin``, ``run`` …, ``begin``, ``run`` …
+
+    Each ``begin`` commits what came before it. Cursors hold their results once the pipeline's block has ended.
+    """
+
+    def __init__(self, connection: psycopg.Connection, tenant_id: str) -> None:
+        self._connection = connection
+        self._tenant = tenant_id
+        self._open = False
+
+    def begin(self, *, synchronous: bool = True) -> None:
+        """Commit what came before and start a transaction; ``synchronous=False`` where a lost commit is only redone."""
+        self.commit()
+        self._connection.execute("BEGIN")
+        if not synchronous:
+            self._connection.execute("SET LOCAL synchronous_commit = off")
+        self._connection.execute("SELECT set_config('app.tenant_id', %s, true)", (self._tenant,))
+        self._open = True
+
+    def run(self, statement: str, parameters: dict[str, Any]) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Send a statement; its rows can be fetched after the block."""
+        return self._connection.execute(statement, parameters)
+
+    def commit(self) -> None:
+        """Commit the open transaction, if there is one."""
+        if self._open:
+            self._connection.execute("COMMIT")
+            self._open = False
+
+
+@contextmanager
+def tenant_pipeline(tenant_id: str) -> Iterator[Pipeline]:
+    """A Pipeline on a pooled connection; on an error nothing of the failing transaction and none after it happened.
+
+    Raises psycopg.OperationalError when the connection is lost: the caller decides whether to try again.
+    """
+    pooled = runtime_engine().raw_connection()
+    connection = cast(psycopg.Connection, pooled.driver_connection)
+    try:
+        with connection.pipeline():
+            pipeline = Pipeline(connection, tenant_id)
+            yield pipeline
+            pipeline.commit()
+    except BaseException:
+        if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            try:
+                connection.execute("ROLLBACK")
+            except psycopg.Error:
+                connection.close()
+        if connection.closed:
+            pooled.invalidate()
+        raise
+    finally:
+        pooled.close()
