@@ -39,6 +39,7 @@ class StepContext:
     ``idempotency_key`` is the same on every attempt of this step in this run: hand it to every vendor that takes one.
     ``deadline`` is on ``time.monotonic()``'s clock: a call that may hang takes its timeout from ``remaining()``.
     ``connection`` holds the credentials of the step's connection. ``open_file`` streams a file kept by the cluster.
+    ``jq`` runs a jq program on a value inside the engine's sandbox and raises ``StepError`` for one that fails.
     """
 
     tenant_id: str
@@ -52,6 +53,7 @@ class StepContext:
     connection: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow_private_addresses: str = ""
     open_file: Callable[[FileRef], AbstractContextManager[BinaryIO]] | None = field(default=None, repr=False)
+    jq: Callable[[str, Any], Any] | None = field(default=None, repr=False)
 
     def remaining(self) -> float:
         """Seconds left until the step's timeout; at least 0.001, so that it can be given to any client."""

@@ -1,0 +1,1 @@
+"""Requests to any web address, kept away from private networks."""

@@ -1,0 +1,1 @@
+"""Language models behind OpenAI's API, or one that speaks it."""

@@ -1,0 +1,1 @@
+"""Reshaping data with jq."""
