@@ -14,6 +14,7 @@ from nexusflow.workflows.cel_words import COMPREHENSIONS, KEYWORDS
 MAX_SOURCE = 2_048
 MAX_NODES = 300
 MAX_DEPTH = 24
+MAX_CHAIN = 31
 MAX_LOOP_DEPTH = 3
 MAX_OPTIONAL_MAPS = 6
 
@@ -72,6 +73,7 @@ _TEXT = re.compile(r"""([rRbB]*)(\"\"\"|'''|"|')(.*)""", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "`": "`", "?": "?"}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _BINARY = (("||",), ("&&",), ("==", "!=", "<=", ">=", "<", ">", "in"), ("+", "-"), ("*", "/", "%"))
+_FIRST_NESTED = 2
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ class _Parser:
         if level == len(_BINARY):
             return self.unary()
         left = self.binary(level + 1)
+        links = 0
         while operator := self.accept(*_BINARY[level]):
+            links = self.count_link(links, flat=level < _FIRST_NESTED)
             right = self.binary(level + 1)
             left = self.node("call", operator.offset, operator.text, args=(left, right))
         return left
@@ -176,16 +180,24 @@ class _Parser:
 
     def member(self) -> Node:
         tree = self.primary()
-        while True:
+        links = 0
+        while self.token.text in (".", "["):
+            links = self.count_link(links)
             if dot := self.accept("."):
                 tree = self.field(tree, dot.offset)
-            elif bracket := self.accept("["):
+            else:
+                bracket = self.advance()
                 optional = self.accept("?") is not None
                 index = self.expression()
                 self.expect("]")
                 tree = self.node("index", bracket.offset, target=tree, args=(index,), optional=optional)
-            else:
-                return tree
+        return tree
+
+    def count_link(self, links: int, flat: bool = False) -> int:
+        # The engine reads each further link one level deeper and stops at 32; && and || it reads flat.
+        if links >= MAX_CHAIN and not flat:
+            raise too_big(f"More than {MAX_CHAIN} operators or fields follow one another.")
+        return links + 1
 
     def field(self, target: Node, offset: int) -> Node:
         optional = self.accept("?") is not None
