@@ -33,7 +33,21 @@ def faults(validator: Validator, value: Any, limit: int = 3) -> list[str]:
     found: list[str] = []
     for error in validator.iter_errors(value):
         where = ".".join(str(part) for part in error.instance_path)
-        found.append(f"{where}: {error.message}" if where else error.message)
+        said = _explain(error)
+        found.append(f"{where}: {said}" if where else said)
         if len(found) == limit:
             break
     return found
+
+
+def _explain(error: jsonschema_rs.ValidationError) -> str:
+    """The message for the faults that tables are full of in plain words, the library's for the others."""
+    keyword = error.schema_path[-1] if error.schema_path else ""
+    if keyword == "minLength" and error.instance == "":
+        return "is empty"
+    if keyword == "type" and error.instance is None:
+        return "is empty"
+    if keyword == "format" and isinstance(error.instance, str):
+        what = str(getattr(error.kind, "format", "value"))
+        return f"'{error.instance[:100]}' is no {'e-mail address' if what == 'email' else what}"
+    return str(error.message)

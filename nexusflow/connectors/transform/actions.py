@@ -12,7 +12,7 @@ class TransformInput(ActionModel):
     """What to reshape, and how."""
 
     input: Any = Field(default=None, description="The value the program reads; default: {input, steps} of the run.")
-    jq: str = Field(description="A jq program; its one result is the step's output.", min_length=1, max_length=65_536)
+    jq: str = Field(description="A jq program; its one result is the step's output.", min_length=1, max_length=16_384)
 
 
 def transform(context: StepContext, given: TransformInput) -> Any:
