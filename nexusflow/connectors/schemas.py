@@ -28,6 +28,9 @@ def compile_schema(schema: dict[str, Any]) -> Validator:
         ) from None
 
 
+NUMERIC = {"integer": "whole number", "number": "number", "boolean": "true or false"}
+
+
 def faults(validator: Validator, value: Any, limit: int = 3) -> list[str]:
     """What is wrong with a value, each fault as ``field: message``; empty where it fits."""
     found: list[str] = []
@@ -47,7 +50,14 @@ def _explain(error: jsonschema_rs.ValidationError) -> str:
         return "is empty"
     if keyword == "type" and error.instance is None:
         return "is empty"
+    if keyword == "type" and isinstance(error.instance, str) and (kinds := _kinds(error)) & NUMERIC.keys():
+        return f"'{error.instance[:100]}' is no {' or '.join(NUMERIC[kind] for kind in sorted(kinds & NUMERIC.keys()))}"
     if keyword == "format" and isinstance(error.instance, str):
         what = str(getattr(error.kind, "format", "value"))
         return f"'{error.instance[:100]}' is no {'e-mail address' if what == 'email' else what}"
     return str(error.message)
+
+
+def _kinds(error: jsonschema_rs.ValidationError) -> set[str]:
+    wanted = getattr(error.kind, "types", None) or getattr(error.kind, "type", "")
+    return {wanted} if isinstance(wanted, str) else set(map(str, wanted))

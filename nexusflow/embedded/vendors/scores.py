@@ -1,12 +1,13 @@
 """How the local language model rates a sales lead: by title, size and what the lead wrote; always the same."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from nexusflow.embedded.vendors.samples import number_of
 
-FIELD = re.compile(r"^[ \t]*\"?([A-Za-z][A-Za-z _]{0,40}?)\"?[ \t]*:[ \t]*(.*?)[ \t]*,?$", re.MULTILINE)
+FIELD = re.compile(r"^[ \t]*([A-Za-z][A-Za-z _]{0,40}?)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 TITLES = (
     (34, "decides", re.compile(r"\b(c[etfomi]o|chief|founder|owner|president|managing)\b")),
     (27, "leads a department", re.compile(r"\b(vp|vice|head|director)\b")),
@@ -30,8 +31,8 @@ def wants_score(schema: Mapping[str, Any]) -> bool:
 
 
 def score_lead(prompt: str) -> dict[str, Any]:
-    """``{score, tier, reason}`` of the lead whose fields stand in the prompt, one a line, as ``name: value``."""
-    fields = {name.strip().lower().replace(" ", "_"): value.strip('"') for name, value in FIELD.findall(prompt)}
+    """``{score, tier, reason}`` of the lead in the prompt: a JSON object, or lines of ``name: value``."""
+    fields = _fields(prompt)
     points = number_of(prompt) % 7
     reasons: list[str] = []
     title = fields.get("job_title", fields.get("title", "")).lower()
@@ -52,3 +53,13 @@ def score_lead(prompt: str) -> dict[str, Any]:
     tier = "hot" if score >= HOT else "warm" if score >= WARM else "cold"
     reason = ", ".join(reasons).capitalize() or "Little is known"
     return {"score": score, "tier": tier, "reason": f"{reason}."}
+
+
+def _fields(prompt: str) -> dict[str, str]:
+    start = prompt.find("{")
+    try:
+        found = json.JSONDecoder().raw_decode(prompt, start)[0] if start >= 0 else {}
+    except ValueError:
+        found = {}
+    pairs = found.items() if isinstance(found, dict) and found else FIELD.findall(prompt)
+    return {str(name).strip().lower().replace(" ", "_"): str(value) for name, value in pairs}
