@@ -1,0 +1,133 @@
+"""Rules about what steps do: their types, the inputs of their actions, connections, jq, and the run's input schema."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nexusflow.errors import Problem
+from nexusflow.workflows.checking import Checking
+from nexusflow.workflows.definition import PLANNED_STEP_TYPES
+from nexusflow.workflows.document import child
+from nexusflow.workflows.expressions import ExpressionError, parse
+from nexusflow.workflows.outline import StepView, every_step
+from nexusflow.workflows.schemas import SchemaProblem, check_schema, validate
+from nexusflow.workflows.suggestions import closest
+
+_SCOPES = ("foreach", "switch")
+_ABOUT_THE_HOLDER = frozenset(
+    {"required", "additionalProperties", "unevaluatedProperties"}
+    | {"minItems", "maxItems", "minProperties", "maxProperties", "type"}
+)
+"""Keywords whose verdict on a list or an object holds whatever its values are."""
+
+
+def check_types(checking: Checking) -> Iterator[Problem]:
+    """Steps of a type that is neither an action nor a scope."""
+    for step in every_step(checking.outline):
+        if not step.type or step.type in checking.catalogue or step.type in _SCOPES:
+            continue
+        pointer = child(step.pointer, "type")
+        if step.type in PLANNED_STEP_TYPES:
+            message = f"Steps of type '{step.type}' are not supported yet."
+            yield checking.document.problem(pointer, "NOT_SUPPORTED_YET", message, "Do without it for now.")
+            continue
+        meant = closest(step.type, [*checking.catalogue, *_SCOPES])
+        hint = f"Did you mean '{meant}'?" if meant else "`nexusflow actions` lists what a step can do."
+        message = f"There is no action or step type '{step.type[:80]}'."
+        yield checking.document.problem(pointer, "UNKNOWN_TYPE", message, hint)
+
+
+def check_inputs(checking: Checking) -> Iterator[Problem]:
+    """Inputs that do not match their action, as far as they are written out."""
+    for step in every_step(checking.outline):
+        action = checking.catalogue.get(step.type)
+        given = step.words.get("with", {})
+        if action is None or not isinstance(given, Mapping):
+            continue
+        base = child(step.pointer, "with")
+        for problem in validate(action.input, given):
+            if _is_certain(problem, given):
+                pointer = base + problem.pointer
+                is_unknown = problem.keyword in ("additionalProperties", "unevaluatedProperties")
+                message = f"Input of {step.type}: {problem.message}"
+                yield checking.document.problem(pointer, "INVALID_ACTION_INPUT", message, problem.hint, key=is_unknown)
+
+
+def _is_certain(problem: SchemaProblem, given: Any) -> bool:
+    """Whether a problem stands whatever the expressions in the input give."""
+    if problem.keyword in ("additionalProperties", "unevaluatedProperties"):
+        return True
+    if problem.branches:
+        return all(any(_is_certain(each, given) for each in branch) for branch in problem.branches)
+    value = _value_at(given, problem.pointer)
+    if isinstance(value, str):
+        template = _template_kind(value)
+        return template == "text" or (template == "mixed" and problem.keyword == "type")
+    if not _holds_expression(value):
+        return True
+    return problem.keyword in _ABOUT_THE_HOLDER
+
+
+def _value_at(value: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        value = value[int(name)] if isinstance(value, Sequence) else value[name]
+    return value
+
+
+def _template_kind(value: str) -> str:
+    """``text``: no expression; ``whole``: may give anything; ``mixed``: gives some text."""
+    try:
+        template = parse(value)
+    except ExpressionError:
+        return "whole"
+    if template.whole:
+        return "whole"
+    return "mixed" if template.expressions else "text"
+
+
+def _holds_expression(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_expression(inner) for inner in value.values())
+    if isinstance(value, list):
+        return any(_holds_expression(inner) for inner in value)
+    return isinstance(value, str) and _template_kind(value) != "text"
+
+
+def check_connections(checking: Checking) -> Iterator[Problem]:
+    """A connection at a step whose action takes none."""
+    for step in every_step(checking.outline):
+        action = checking.catalogue.get(step.type)
+        if action is not None and action.connection is None and step.words.get("connection") is not None:
+            pointer = child(step.pointer, "connection")
+            message = f"{step.type} takes no connection."
+            yield checking.document.problem(pointer, "CONNECTION_NOT_TAKEN", message, "Remove it.", key=True)
+
+
+def check_jq_programs(checking: Checking) -> Iterator[Problem]:
+    """jq programs of ``transform`` that cannot be read."""
+    if checking.check_jq is None:
+        return
+    for step, program in _jq_programs(checking):
+        error = checking.check_jq(program)
+        if error is not None:
+            pointer = f"{step.pointer}/with/jq"
+            yield checking.document.problem(pointer, error.code, error.message, error.hint, offset=error.offset)
+
+
+def _jq_programs(checking: Checking) -> Iterator[tuple[StepView, str]]:
+    for step in every_step(checking.outline):
+        given = step.words.get("with")
+        program = given.get("jq") if isinstance(given, Mapping) else None
+        if step.type == "transform" and isinstance(program, str) and _template_kind(program) == "text":
+            yield step, program
+
+
+def check_input_schema(checking: Checking) -> Iterator[Problem]:
+    """An ``input.schema`` that cannot be used."""
+    data = checking.document.data
+    given = data.get("input") if isinstance(data, Mapping) else None
+    schema = given.get("schema") if isinstance(given, Mapping) else None
+    if isinstance(schema, Mapping):
+        for problem in check_schema(schema):
+            pointer = "/input/schema" + problem.pointer
+            yield checking.document.problem(pointer, "INVALID_SCHEMA", problem.message, problem.hint)

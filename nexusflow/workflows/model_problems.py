@@ -1,0 +1,245 @@
+"""What the models refuse, said to the author: pydantic's errors as Problems with a place, a sentence and a hint."""
+
+from collections.abc import Callable, Container, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from nexusflow.errors import Problem
+from nexusflow.workflows import definition as language
+from nexusflow.workflows.document import Document, child
+from nexusflow.workflows.suggestions import closest, hint_for, one_of
+
+_FORMS: dict[str, type[BaseModel]] = {
+    "action": language.ActionStep,
+    "foreach": language.ForeachStep,
+    "switch": language.SwitchStep,
+}
+_HOLDERS: dict[str, type[BaseModel]] = {
+    "retry": language.Retry,
+    "join": language.Quorum,
+    "with": language.ForeachWith,
+    "default": language.Default,
+    "input": language.InputSpec,
+}
+_SCOPE_WORDS = frozenset({"steps", "cases", "default", "output"})
+_ACTION_WORDS = frozenset({"retry", "timeout", "connection"})
+_OTHER_NAMES = {
+    "depends_on": "needs", "dependson": "needs", "depends": "needs", "after": "needs", "requires": "needs",
+    "if": "when", "condition": "when", "inputs": "with", "params": "with", "parameters": "with", "args": "with",
+    "uses": "type", "action": "type", "retries": "retry", "version": "nexusflow", "tasks": "steps", "jobs": "steps",
+    "outputs": "output", "else": "default", "credentials": "connection", "title": "name", "on": "triggers",
+}  # fmt: skip
+_WANTED: dict[str, tuple[str, str]] = {
+    "name": ("letters a-z, digits and - (at most 100)", ""),
+    "id": ("a letter a-z, then letters a-z, digits and _ (at most 64)", ""),
+    "as": ("a letter a-z, then letters a-z, digits and _ (at most 64)", ""),
+    "connection": ("a letter a-z, then letters a-z, digits and _ (at most 64)", "It names an account of yours."),
+    "join": ("all_success, all_done, any_success or {n: 2}", ""),
+    "when": ("an expression, true or false", 'Write it like "${{ steps.count.output > 10 }}".'),
+    "items": ("an expression that gives a list, or a list", 'Write it like "${{ input.orders }}".'),
+    "needs": ("a list of step ids", "Write it like [fetch], also for one."),
+    "steps": ("a list of steps, at least one", ""),
+    "cases": ("a list of branches, at least one", "A branch has when and steps."),
+    "with": ("a mapping", "Write the action's fields below it."),
+    "schema": ("a JSON Schema", "Write it like {type: object, properties: …}."),
+    "input": ("a mapping with schema", "Write it like input: {schema: {type: object, properties: …}}."),
+    "retry": ("a mapping with max, backoff, initial and limit", "Write it like {max: 3}."),
+    "default": ("a mapping with steps", ""),
+}
+_KINDS = {
+    "string_type": "text", "int_type": "a whole number", "bool_type": "true or false", "tuple_type": "a list",
+    "list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping", "model_attributes_type": "a mapping",
+}  # fmt: skip
+_MISSING = {
+    "id": "Give it an id, such as id: fetch.",
+    "type": "Name an action, such as type: http.request, or foreach or switch.",
+    "name": "Give it a name, such as name: order-intake.",
+    "steps": "Add a list of at least one step.",
+    "items": 'Name the list to run over, such as items: "${{ input.orders }}".',
+    "with": 'A foreach runs over a list: with: {items: "${{ input.orders }}"}.',
+    "when": "Give the branch a condition; what runs when no case is true goes into default.",
+    "cases": "Add at least one case, with when and steps.",
+}
+_VERSION_HINT = 'Write nexusflow: "1" (with the quotes).'
+
+
+def model_problems(error: ValidationError, document: Document, known_types: Container[str]) -> list[Problem]:
+    """The errors of reading ``document.data`` as a Definition, at most one a place.
+
+    ``known_types``: the actions; the words of a scope are no surprise in a step whose type is not known.
+    """
+    found: dict[str, Problem] = {}
+    for details in error.errors(include_url=False, include_context=True):
+        path = _path(details["loc"])
+        pointer = "".join(child("", part) for part in path)
+        problem = _translate(details, path, pointer, document, known_types)
+        if problem is not None:
+            found.setdefault(pointer, problem)
+    return list(found.values())
+
+
+def _path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A location in the author's words: pydantic adds the name of the union's branch after a step and some words."""
+    path: list[str | int] = []
+    skip = False
+    for part in loc:
+        if skip:
+            skip = False
+            continue
+        path.append(part)
+        is_step = isinstance(part, int) and len(path) > 1 and path[-2] == "steps"
+        skip = is_step or part in ("join", "when", "items")
+    return tuple(path)
+
+
+def _translate(
+    details: ErrorDetails, path: tuple[str | int, ...], pointer: str, document: Document, known_types: Container[str]
+) -> Problem | None:
+    word = path[-1] if path else ""
+    holder = _holder(document.data, path)
+    where = _where(document.data, path[:-1])
+    if word == "nexusflow" and len(path) == 1:
+        return _version(details, document)
+    if details["type"] == "extra_forbidden":
+        return _unknown_word(str(word), path, pointer, holder, where, document, known_types)
+    if details["type"] == "too_short" and details["input"]:
+        return None  # It counts only what could be read; what is wrong with each item is said there.
+    if details["type"] == "missing":
+        if word == "steps" and isinstance(holder, Mapping) and holder.get("type") in language.PLANNED_STEP_TYPES:
+            return None
+        return document.problem(pointer, "MISSING", f"'{word}' is missing {where}.", _MISSING.get(str(word), ""))
+    code, message, hint = _wrong(details, word)
+    return document.problem(pointer, code, f"{message[0].upper()}{message[1:]}", hint)
+
+
+def _version(details: ErrorDetails, document: Document) -> Problem:
+    if details["type"] == "missing":
+        message = "'nexusflow' is missing: the version of the language that this definition is written in."
+        return document.problem("/nexusflow", "VERSION_MISSING", message, _VERSION_HINT)
+    message = f"'nexusflow' is {_shown(details['input'])}; this NexusFlow reads version \"1\" of the language."
+    return document.problem("/nexusflow", "VERSION_UNKNOWN", message, _VERSION_HINT)
+
+
+def _unknown_word(
+    word: str,
+    path: tuple[str | int, ...],
+    pointer: str,
+    holder: Any,
+    where: str,
+    document: Document,
+    known_types: Container[str],
+) -> Problem | None:
+    model = _model(document.data, path[:-1])
+    is_step = model in _FORMS.values()
+    if is_step and word in _SCOPE_WORDS and _text(holder, "type") not in known_types and model is language.ActionStep:
+        return None  # The unknown type is the problem; the checks name it.
+    if word in language.PLANNED_WORDS and (is_step or model is language.Definition):
+        return document.problem(
+            pointer, "NOT_SUPPORTED_YET", f"'{word}' ({where}) is not supported yet.", "Remove it for now.", key=True
+        )
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    if is_step and word in _ACTION_WORDS:
+        hint = f"A {_text(holder, 'type')} has none of its own: put it at the steps inside."
+    elif _OTHER_NAMES.get(word.lower()) in known:
+        hint = f"Did you mean '{_OTHER_NAMES[word.lower()]}'?"
+    elif word == "on":
+        hint = "Triggers are not supported yet; start the workflow with `nexusflow run`."
+    else:
+        hint = hint_for(word, known)
+    return document.problem(pointer, "UNKNOWN_WORD", f"There is no word '{word[:80]}' {where}.", hint, key=True)
+
+
+def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
+    """Code, message and hint of a value that is there but cannot be used."""
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    subject = f"'{word}'" if isinstance(word, str) and word else "a step" if isinstance(word, int) else "the definition"
+    is_shown = f"{subject} is {_shown(value)}"
+    wanted, hint = _WANTED.get(str(word), ("", ""))
+    if isinstance(value, str) and "${{" in value:
+        return "WRONG_VALUE", f"{subject} holds an expression, which it cannot.", _EXPRESSIONS_HINT
+    if kind == "literal_error" and not wanted:
+        options = [each.strip("' ") for each in str(context.get("expected", "")).replace(" or ", ",").split(",")]
+        meant = closest(value, options) if isinstance(value, str) else None
+        return "WRONG_VALUE", f"{is_shown}; it must be {one_of(options)}.", f"Did you mean '{meant}'?" if meant else ""
+    if kind == "value_error":
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            hint = f"Write {value}s for seconds."
+        return "WRONG_VALUE", f"{is_shown}; {context['error']}.", hint
+    if kind == "string_pattern_mismatch":
+        return (
+            "WRONG_VALUE",
+            f"{is_shown}; it must be {wanted}.",
+            hint or _renamed(value, "-" if word == "name" else "_"),
+        )
+    if kind in ("literal_error", "too_short"):
+        return "WRONG_VALUE", f"{is_shown}; it must be {wanted}.", hint
+    if kind in _KINDS:
+        return "WRONG_TYPE", f"{is_shown}; it must be {wanted or _KINDS[kind]}.", hint
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+        return "WRONG_VALUE", f"{is_shown}; it must be {bound}.", ""
+    if kind == "string_too_long":
+        return "WRONG_VALUE", f"{subject} is too long; at most {context['max_length']} characters are allowed.", ""
+    return "WRONG_VALUE", f"{is_shown}: {details['msg']}.", hint
+
+
+_EXPRESSIONS_HINT = "Expressions can stand in with, when, items, a case's when, and output."
+
+
+def _renamed(value: Any, filler: str) -> str:
+    """A hint with a name like the author's that is allowed."""
+    if not isinstance(value, str):
+        return ""
+    kept = "".join(each if each.isascii() and each.isalnum() else filler for each in value.lower())
+    kept = kept.strip(filler + ("0123456789" if filler == "_" else ""))
+    return f"Write {kept[:64]}." if kept else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    return f"the text '{shown}'" if isinstance(value, str) else f"the number {shown}"
+
+
+def _text(holder: Any, word: str) -> str:
+    value = holder.get(word) if isinstance(holder, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _holder(data: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path[:-1]:
+        data = data[part]
+    return data
+
+
+def _model(data: Any, path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model of the mapping at a path."""
+    if not path:
+        return language.Definition
+    if isinstance(path[-1], int):
+        return language.Case if path[-2] == "cases" else _FORMS[language.step_form(_holder(data, (*path, "")))]
+    return _HOLDERS[path[-1]]
+
+
+def _where(data: Any, path: tuple[str | int, ...]) -> str:
+    """``in the workflow``, ``in step 'fetch'``, ``in 'retry' of step 'fetch'``."""
+    inner: Callable[[str], str] = "in {}".format
+    for depth in range(len(path), 0, -1):
+        if isinstance(path[depth - 1], int) and path[depth - 2] == "steps":
+            step = _holder(data, (*path[:depth], ""))
+            name = f"step '{_text(step, 'id')}'" if _text(step, "id") else f"step {int(path[depth - 1]) + 1}"
+            return inner(name)
+        part = f"case {int(path[depth - 1]) + 1}" if isinstance(path[depth - 1], int) else f"'{path[depth - 1]}'"
+        if depth == len(path) and path[depth - 1] != "cases":
+            inner = f"in {part} of {{}}".format
+    return inner("the workflow")
