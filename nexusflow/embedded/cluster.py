@@ -1,0 +1,155 @@
+"""Use a home's embedded cluster: join the one that runs or start it; it stops when its last user is gone."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from nexusflow.embedded.cluster_info import ClusterInfo, find
+from nexusflow.embedded.home import Home, explained, find_home
+from nexusflow.embedded.locks import ANOTHER_RUNS, FileLock, is_held
+from nexusflow.errors import ClusterUnusable
+
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+
+__all__ = ["ClusterInfo", "Home", "ailing", "find", "find_home", "running"]
+
+
+@contextlib.contextmanager
+def running(home: Home, report: Callable[[str], None]) -> Iterator[ClusterInfo]:
+    """The cluster of this home, for as long as the block lasts; ``report`` gets a short line for each thing begun.
+
+    Several processes may use one cluster; when the last one leaves (or is killed) everything stops.
+    Raises ClusterUnusable when it cannot be started.
+    """
+    home.create()
+    with FileLock(home.users_lock) as user:
+        if not user.acquire(shared=True):
+            report("waiting for the cluster to finish stopping")
+            if not user.acquire(shared=True, wait=STOP_SECONDS):
+                raise ClusterUnusable(
+                    f"The cluster in {home.path} has been stopping for {STOP_SECONDS:.0f} s.",
+                    f"Look into {home.logs / 'supervisor.log'}.",
+                )
+        start = _Start(home, report)
+        try:
+            yield find(home) or start.wait()
+        finally:
+            user.release()
+            _see_it_stop(home)
+            start.leave()
+
+
+def ailing(home: Home) -> dict[str, tuple[int, str]]:
+    """Each process of the running cluster that ended by itself: how often, and what it said last."""
+    try:
+        recorded = json.loads(home.health_file.read_text())
+        return {name: (entry["deaths"], entry["complaint"]) for name, entry in recorded.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+class _Start:
+    """Starts a supervisor and waits until its cluster is ready, or waits for the one another process started."""
+
+    def __init__(self, home: Home, report: Callable[[str], None]) -> None:
+        self._home = home
+        self._report = report
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._lines_read = 0
+
+    def wait(self) -> ClusterInfo:
+        """The cluster, once it is ready. Raises ClusterUnusable."""
+        deadline = time.monotonic() + START_SECONDS
+        try:
+            while time.monotonic() < deadline:
+                self._spawn_if_needed()
+                info = find(self._home)
+                self._relay()
+                if info is not None:
+                    mine = self._supervisor is not None and self._supervisor.pid == info.pids["supervisor"]
+                    return replace(info, fresh=mine)
+                time.sleep(_POLL_SECONDS)
+            raise ClusterUnusable(
+                f"The cluster in {self._home.path} was not ready within {START_SECONDS:.0f} s.",
+                f"Look into {self._home.logs}.",
+            )
+        except BaseException:
+            if self._supervisor is not None and self._supervisor.poll() is None:
+                self._supervisor.terminate()
+            raise
+
+    def leave(self) -> None:
+        """Take note that the supervisor has ended, or goes on for someone else."""
+        if self._supervisor is None:
+            return
+        if not is_held(self._home.supervisor_lock, exclusively=True):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._supervisor.wait(5)
+        if self._supervisor.poll() is None:
+            self._supervisor.returncode = 0  # it outlives us on purpose: no warning about that
+
+    def _spawn_if_needed(self) -> None:
+        ended = None if self._supervisor is None else self._supervisor.poll()
+        if ended is not None and ended != ANOTHER_RUNS:
+            raise _failure(self._home)
+        idle = self._supervisor is None or ended is not None
+        if idle and not is_held(self._home.supervisor_lock, exclusively=True):
+            self._spawn()
+
+    def _spawn(self) -> None:
+        log = self._home.logs / "supervisor.log"
+        with explained(log):
+            self._home.progress_file.unlink(missing_ok=True)
+            self._lines_read = 0
+            output = log.open("wb")
+        with output:
+            self._supervisor = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-m", "nexusflow.embedded.supervisor", "--home", str(self._home.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "NEXUSFLOW_HOME": str(self._home.path)},
+                cwd=self._home.run,
+                start_new_session=True,  # a Ctrl-C in the terminal is for the command, not for the cluster
+            )
+
+    def _relay(self) -> None:
+        """Report what the supervisor has begun since the last look."""
+        try:
+            lines = self._home.progress_file.read_text(encoding="utf-8").split("\n")[:-1]
+        except OSError:
+            return
+        for line in lines[self._lines_read :]:
+            self._report(line)
+        self._lines_read = max(self._lines_read, len(lines))
+
+
+def _failure(home: Home) -> ClusterUnusable:
+    try:
+        failure = json.loads(home.failure_file.read_text())
+        return ClusterUnusable(failure["message"], failure["hint"])
+    except (OSError, ValueError, KeyError):
+        log = home.logs / "supervisor.log"
+        with contextlib.suppress(OSError):
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            return ClusterUnusable(f"The cluster could not be started: {(lines or ['no reason given'])[-1][:500]}")
+        return ClusterUnusable("The cluster could not be started.", f"Look into {log}.")
+
+
+def _see_it_stop(home: Home) -> None:
+    """Wait until the cluster has stopped, unless someone else still uses it."""
+    deadline = time.monotonic() + STOP_SECONDS
+    used = 0
+    while time.monotonic() < deadline and is_held(home.supervisor_lock, exclusively=True):
+        # The supervisor itself holds the users' lock from the moment it decides to stop; then the file goes.
+        used = used + 1 if home.cluster_file.exists() and is_held(home.users_lock, exclusively=False) else 0
+        if used >= 5:
+            return
+        time.sleep(_POLL_SECONDS)

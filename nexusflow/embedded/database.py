@@ -1,0 +1,48 @@
+"""A home's database alone, for reading what is recorded after everything stopped."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import nexusflow
+from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE
+from nexusflow.embedded.cluster_info import ClusterInfo, find
+from nexusflow.embedded.home import Home
+from nexusflow.embedded.locks import FileLock
+from nexusflow.embedded.postgres import Postgres
+from nexusflow.errors import ClusterUnusable, NotFound
+
+WAIT_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def database_only(home: Home) -> Iterator[ClusterInfo]:
+    """This home's database for reading what is recorded, without workers. Raises NotFound where there is none yet."""
+    if not (home.path / "secrets.json").exists():
+        raise NotFound(f"There is no cluster in {home.path} yet.", "Start one with nexusflow run FILE.")
+    with FileLock(home.users_lock) as user, FileLock(home.supervisor_lock) as only:
+        user.acquire(shared=True, wait=WAIT_SECONDS)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not only.acquire(shared=False, wait=0.2):
+            info = find(home)
+            if info is not None:
+                yield info
+                return
+            if time.monotonic() > deadline:
+                raise ClusterUnusable(f"The database in {home.path} is in use.", "Try again in a moment.")
+        postgres, secrets = Postgres(home), home.secrets()
+        if postgres.is_new:
+            raise NotFound(f"There is no database in {home.path} yet.", "Start one with nexusflow run FILE.")
+        try:
+            postgres.prepare()
+            postgres.launch()
+            postgres.wait_ready()
+            environment = {
+                "NEXUSFLOW_HOME": str(home.path),
+                "NEXUSFLOW_DATABASE_URL": postgres.url(RUNTIME_ROLE, secrets.runtime_password),
+                "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(CONTROL_ROLE, secrets.control_password),
+            }
+            ports = {"postgres": postgres.port}
+            yield ClusterInfo(str(home.path), nexusflow.__version__, "", environment, postgres.url(), ports=ports)
+        finally:
+            postgres.stop()

@@ -1,0 +1,95 @@
+"""The parts of a cluster that must keep running: restarted with growing pauses when they end by themselves."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import psutil  # type: ignore[import-untyped]
+
+from nexusflow.embedded.children import Child, wait_until
+from nexusflow.embedded.home import Home, write_private
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.3, 10.0
+STEADY_SECONDS = 30.0
+
+
+@dataclass
+class Part:
+    """One process to keep alive. ``start_again`` starts it at the same address as before."""
+
+    name: str
+    child: Callable[[], Child]
+    start_again: Callable[[], None]
+    deaths: int = 0
+    complaint: str = ""
+    _pause: float = FIRST_PAUSE
+    _started: float = 0.0
+    _due: float | None = None
+
+    def tend(self) -> bool:
+        """Start the process again if it ended and its pause is over; whether anything changed."""
+        now = time.monotonic()
+        if self.child().is_alive:
+            return False
+        if self._due is None:
+            self.deaths += 1
+            self.complaint = self.child().complaint()
+            self.child().kill()  # what is left of its group
+            steady = now - self._started > STEADY_SECONDS
+            self._pause = FIRST_PAUSE if steady else min(self._pause * 2, LONGEST_PAUSE)
+            self._due = now + self._pause
+            return True
+        if now < self._due:
+            return False
+        self._due, self._started = None, now
+        self.start_again()
+        return True
+
+
+def stop_together(children: Iterable[Child], grace: float) -> None:
+    """Ask all to stop at once, wait ``grace`` seconds together, then end what is left by force."""
+    running = list(children)
+    for child in running:
+        child.ask_to_stop()
+    wait_until(lambda: not any(child.is_alive for child in running), grace)
+    for child in running:
+        child.kill()
+
+
+def remember(home: Home, parts: Iterable[Part]) -> None:
+    """Write down which processes are ours, for a successor that may have to end them."""
+    pids = {}
+    for part in parts:
+        pid = part.child().pid
+        if pid is not None:
+            with contextlib.suppress(psutil.Error):
+                pids[part.name] = [pid, psutil.Process(pid).create_time()]
+    write_private(home.pids_file, pids)
+
+
+def end_leftovers(home: Home) -> None:
+    """End processes that a killed supervisor left running: only those whose id and start time are the recorded ones."""
+    try:
+        recorded = json.loads(home.pids_file.read_text())
+    except (OSError, ValueError):
+        return
+    left = []
+    for name, (pid, started) in recorded.items():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started) > 1.0:
+                continue
+            if name == "postgres":
+                process.send_signal(signal.SIGINT)
+            else:
+                os.killpg(pid, signal.SIGKILL)
+            left.append(process)
+    _, alive = psutil.wait_procs(left, timeout=10)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    home.pids_file.unlink(missing_ok=True)
