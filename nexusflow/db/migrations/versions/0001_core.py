@@ -140,6 +140,7 @@ CREATE TABLE segments (
     worker text,
     task_id text,
     lease_until timestamptz,
+    patience float8 NOT NULL DEFAULT 600,
     deadline timestamptz,
     attempts int NOT NULL DEFAULT 0,
     losses int NOT NULL DEFAULT 0,
@@ -150,6 +151,19 @@ CREATE TABLE segments (
 CREATE INDEX segments_due ON segments (due_at) WHERE state = 'ready' AND published_at IS NULL;
 CREATE INDEX segments_hinted ON segments (published_at) WHERE state = 'ready' AND published_at IS NOT NULL;
 CREATE INDEX segments_leased ON segments (task_id) WHERE state = 'leased';
+"""
+
+FENCE = """
+-- Locks a leased segment for the transaction; a holder whose fence is not the row's own any more is refused.
+CREATE FUNCTION hold_segment(run uuid, number int, at_item text, at_lo int, token uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM segments s WHERE s.run_id = run AND s.segment = number AND s.item = at_item AND s.lo = at_lo
+        AND s.fence = token FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the segment is no longer held' USING ERRCODE = 'NX001';
+    END IF;
+END $$;
 """
 
 IMMUTABLE = """
@@ -227,6 +241,7 @@ CREATE POLICY control ON run_events FOR INSERT TO nexusflow_control WITH CHECK (
 
 def upgrade() -> None:
     op.execute(TABLES)
+    op.execute(FENCE)
     op.execute(IMMUTABLE)
     for table in TENANT_TABLES:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")

@@ -1,0 +1,55 @@
+"""Celery beat's scheduler, which also runs the dispatcher: one process keeps the clock and the rows moving."""
+
+import threading
+import time
+
+import psycopg
+import structlog
+from celery.beat import Scheduler
+
+from nexusflow.errors import NexusError
+from nexusflow.settings import get_settings
+from nexusflow.workflows.dispatch import Dispatcher, listen
+
+log = structlog.get_logger(logger=__name__)
+
+
+class DispatchLoop(threading.Thread):
+    """Steps the dispatcher whenever there is news, something is due or a sweep's time has come."""
+
+    def __init__(self) -> None:
+        super().__init__(name="dispatch", daemon=True)
+        self._dispatcher = Dispatcher()
+        self._listener: psycopg.Connection | None = None
+
+    def run(self) -> None:
+        """Loop until the process ends; a database that is away is tried again each second."""
+        while True:
+            try:
+                done = self._dispatcher.step()
+                self._wait(min(get_settings().sweep_seconds, 60.0 if done.next_due is None else done.next_due + 0.002))
+            except (NexusError, psycopg.Error) as error:
+                log.warning("dispatch.database_away", error=str(error))
+                self._listener = None
+                time.sleep(0.5)
+            except Exception:
+                log.exception("dispatch.failed")
+                time.sleep(0.5)
+
+    def _wait(self, seconds: float) -> None:
+        if self._listener is None or self._listener.closed:
+            url = get_settings().control_database_url
+            self._listener = listen(url.get_secret_value() if url else "")
+        for _ in self._listener.notifies(timeout=seconds, stop_after=1):
+            pass
+
+
+class DispatchScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
+    """Beat's table in memory (it is static), and the dispatcher beside it."""
+
+    def setup_schedule(self) -> None:
+        """Read the table and start the dispatcher."""
+        super().setup_schedule()
+        self.install_default_entries(self.data)
+        self.merge_inplace(self.app.conf.beat_schedule)
+        DispatchLoop().start()

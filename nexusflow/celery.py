@@ -1,0 +1,35 @@
+"""The Celery app, and the one decorator that makes its tasks."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+
+app = Celery("nexusflow", config_source="celeryconfig")
+
+
+class TenantTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A task whose first argument is a tenant's id: it refuses to run without one."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task's function; a message without a tenant goes to the dead letters."""
+        if not args or not isinstance(args[0], str) or not args[0]:
+            raise Reject(f"{self.name}: the first argument must be a tenant's id", requeue=False)
+        return super().__call__(*args, **kwargs)
+
+
+def tenant_task(*, name: str, queue: str) -> Callable[[Callable[..., Any]], Any]:
+    """Register ``function(task, tenant, …)`` as a task under a name that brokers keep, bound to one queue.
+
+    Celery's own decorator swallows options it does not know; this one has only those that mean something here.
+    """
+
+    def register(function: Callable[..., Any]) -> Any:
+        return app.task(
+            function, name=name, queue=queue, bind=True, base=TenantTask, acks_late=False, ignore_result=True
+        )
+
+    return register

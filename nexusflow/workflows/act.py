@@ -1,0 +1,189 @@
+"""One attempt of one action: resolve its input, do it within its timeout, check its output."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from nexusflow.connectors.base import Action, FileRef, StepContext
+from nexusflow.connectors.registry import get_action
+from nexusflow.errors import NexusError, Permanent, StepError, Transient
+from nexusflow.log import get_logger
+from nexusflow.settings import get_settings
+from nexusflow.workflows.expressions import resolve
+from nexusflow.workflows.plan import StepPlan
+from nexusflow.workflows.sandbox import get_sandbox
+
+log = get_logger(__name__)
+TIMED_OUT = "STEP_TIMED_OUT"
+MAX_VENDOR_WAIT = 3600.0
+STORABLE_NESTING = 200
+
+FileOpener = Callable[[str, FileRef], AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which step, of which run and item, on which attempt."""
+
+    tenant: str
+    run: str
+    step: str
+    item: str
+    attempt: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """``run/step/item``: the same on every attempt, another in every other run."""
+        return f"{self.run}/{self.step}/{self.item}" if self.item else f"{self.run}/{self.step}"
+
+
+def perform(plan: StepPlan, place: Place, scope: dict[str, Any], open_file: FileOpener) -> Any:
+    """Do the step's action once and give its output as JSON data.
+
+    Raises StepError: Transient where another attempt may help, else Permanent.
+    """
+    spec = plan.spec
+    action = _action(spec["type"])
+    given = resolve(spec.get("with") or {}, scope, get_sandbox())
+    if spec["type"] == "transform" and "input" not in given:
+        given["input"] = {"input": scope["input"], "steps": scope["steps"]}
+    value = _validated(action, given)
+    context = _context(action, spec, place, open_file)
+    if action.queue == "any":
+        result = _run(action, context, value)
+    else:
+        result = _within(spec["timeout"], lambda: _run(action, context, value))
+    return storable(_plain(result))
+
+
+def _action(name: str) -> Action:
+    try:
+        return get_action(name)
+    except NexusError as error:
+        raise Permanent("UNKNOWN_ACTION", error.message, error.hint, cause="platform") from None
+
+
+def _context(action: Action, spec: dict[str, Any], place: Place, open_file: FileOpener) -> StepContext:
+    settings = get_settings()
+    connection = spec.get("connection") or action.connection or ""
+    return StepContext(
+        tenant_id=place.tenant,
+        run_id=place.run,
+        step=place.step,
+        item=place.item,
+        attempt=place.attempt,
+        idempotency_key=place.idempotency_key,
+        deadline=time.monotonic() + spec["timeout"],
+        connection_name=connection,
+        connection=settings.connections.get(connection, {}),
+        allow_private_addresses=settings.allow_private_addresses,
+        open_file=lambda reference: open_file(place.tenant, reference),
+        jq=get_sandbox().jq,
+    )
+
+
+def _validated(action: Action, given: dict[str, Any]) -> BaseModel:
+    try:
+        return action.input.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            {"path": "/" + "/".join(str(part) for part in each["loc"]), "message": each["msg"]}
+            for each in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        shown = "; ".join(f"{each['path']}: {each['message']}" for each in problems[:5])
+        raise Permanent(
+            "INVALID_STEP_INPUT",
+            f"The input does not fit {action.name}: {shown}.",
+            f"See what it takes with: nexusflow actions {action.name}",
+            details=problems[:50],
+        ) from None
+
+
+def _run(action: Action, context: StepContext, value: BaseModel) -> Any:
+    """The action's own errors pass; anything else is a defect of the action, recorded as such and logged whole."""
+    try:
+        return action.run(context, value)
+    except StepError:
+        raise
+    except Exception as error:
+        log.exception("action.crashed", action=action.name, run=context.run_id, step=context.step)
+        raise Permanent(
+            "ACTION_CRASHED",
+            f"{action.name} met an unexpected {type(error).__name__}.",
+            "This is a defect of the connector; the worker's log has the details.",
+            cause="platform",
+        ) from error
+
+
+def _within(timeout: float, call: Callable[[], Any]) -> Any:
+    """Run the call in a thread of its own and abandon it at the timeout: a hung vendor call must not hold the slot."""
+    box: list[tuple[bool, Any]] = []
+
+    def work() -> None:
+        try:
+            box.append((True, call()))
+        except BaseException as error:
+            box.append((False, error))
+
+    thread = threading.Thread(target=work, name="action", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not box:
+        raise Transient(
+            TIMED_OUT, f"The step took longer than its timeout of {timeout:g} s.", "Raise `timeout`, or do less."
+        )
+    succeeded, result = box[0]
+    if succeeded:
+        return result
+    raise result
+
+
+def _plain(result: Any) -> Any:
+    return result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
+
+
+def storable(value: Any, what: str = "output") -> Any:
+    """The value as JSON data that PostgreSQL keeps; raises Permanent where it is too large or cannot be kept."""
+    try:
+        encoded = orjson.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise Permanent(
+            "VALUE_NOT_STORABLE", f"The {what} is no plain JSON: {error}.", "Give text, numbers, lists and objects."
+        ) from None
+    limit = get_settings().max_value_bytes
+    if len(encoded) > limit:
+        raise Permanent(
+            "VALUE_TOO_LARGE",
+            f"The {what} is {len(encoded):,} bytes, more than the {limit:,} that a step may keep.",
+            "Keep less of it, or put it into object storage and pass its key.",
+        )
+    if b"\\u0000" in encoded and _has_nul(value):
+        raise Permanent(
+            "VALUE_NOT_STORABLE", f"The {what} holds a NUL character, which PostgreSQL cannot keep.", "Remove \\u0000."
+        )
+    return value
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(each) for key, each in value.items())
+    return isinstance(value, list) and any(_has_nul(each) for each in value)
+
+
+def retry_delay(retry: dict[str, Any], attempt: int, asked: float | None) -> float:
+    """Seconds until the next attempt: full jitter under the backoff's ceiling, at least what the vendor asked for.
+
+    Full jitter as in "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
+    """
+    growth = 2 ** min(attempt - 1, 60) if retry["backoff"] == "exponential" else 1
+    ceiling = min(retry["limit"], retry["initial"] * growth)
+    return max(random.uniform(0, ceiling), min(asked or 0.0, MAX_VENDOR_WAIT))  # noqa: S311 - jitter, no secret

@@ -1,0 +1,180 @@
+"""The dispatcher: publishes what is due, repairs what was lost, ends what is over. Any number may run at once.
+
+It reads scheduling tables of all tenants under the control role, and each plan under its tenant. Every pass is made
+of short statements that skip rows another dispatcher holds.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+
+from nexusflow.db.session import control_session
+from nexusflow.errors import NexusError
+from nexusflow.settings import get_settings
+from nexusflow.workflows import statements
+from nexusflow.workflows.plans import plan_of
+from nexusflow.workflows.publish import publish
+from nexusflow.workflows.work import Fired
+
+log = structlog.get_logger(logger=__name__)
+BATCH = 500
+PARTITIONS_AHEAD_MONTHS = 3
+PARTITION_CHECK_SECONDS = 3600.0
+CANCEL_GRACE_SECONDS = 5.0
+
+# Round robin over tenants: each tenant's first waiting segment comes before any tenant's second.
+DUE = sa.text("""
+WITH waiting AS (
+    SELECT run_id, segment, item, lo,
+           row_number() OVER (PARTITION BY tenant_id ORDER BY due_at, run_id) AS turn, due_at
+    FROM segments WHERE state = 'ready' AND published_at IS NULL AND due_at <= now()
+    ORDER BY turn, due_at LIMIT :batch),
+taken AS (
+    SELECT s.run_id, s.segment, s.item, s.lo FROM segments s JOIN waiting USING (run_id, segment, item, lo)
+    WHERE s.state = 'ready' AND s.published_at IS NULL FOR UPDATE OF s SKIP LOCKED)
+UPDATE segments s SET published_at = now(), publications = s.publications + 1
+FROM taken t, runs r
+WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) AND r.id = s.run_id
+RETURNING s.tenant_id, s.run_id, r.version_id, s.segment, s.item, s.lo, s.hi
+""")
+
+# Nobody claimed it for long: the message is lost, or far behind in its queue. Twins are harmless; the wait doubles.
+LOST_HINTS = sa.text("""
+WITH taken AS (
+    SELECT run_id, segment, item, lo FROM segments
+    WHERE state = 'ready' AND published_at < now() - make_interval(secs => :hint)
+      AND published_at < now() - make_interval(secs => :hint * power(2, least(publications, 7) - 1))
+    ORDER BY published_at LIMIT :batch FOR UPDATE SKIP LOCKED)
+UPDATE segments s SET published_at = now(), publications = s.publications + 1
+FROM taken t, runs r
+WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) AND r.id = s.run_id
+RETURNING s.tenant_id, s.run_id, r.version_id, s.segment, s.item, s.lo, s.hi
+""")
+
+EXPIRED = sa.text("""
+WITH expired AS (
+    SELECT run_id, segment, item, lo, deadline < now() AS hung FROM segments
+    WHERE state = 'leased' AND (lease_until < now() OR deadline < now())
+    LIMIT :batch FOR UPDATE SKIP LOCKED),
+freed AS (
+    UPDATE segments s SET state = 'ready', fence = NULL, worker = NULL, task_id = NULL, lease_until = NULL,
+        deadline = NULL, published_at = now(), publications = 1,
+        losses = s.losses + CASE WHEN e.hung THEN 0 ELSE 1 END,
+        verdict = CASE WHEN e.hung THEN 'timed_out' END
+    FROM expired e, runs r
+    WHERE (s.run_id, s.segment, s.item, s.lo) = (e.run_id, e.segment, e.item, e.lo) AND r.id = s.run_id
+    RETURNING s.tenant_id, s.run_id, r.version_id, s.segment, s.item, s.lo, s.hi, s.losses, e.hung),
+noted AS (
+    INSERT INTO run_events (run_id, tenant_id, type, item, data)
+    SELECT run_id, tenant_id, 'segment.recovered', item, jsonb_build_object('segment', segment, 'losses', losses,
+        'reason', CASE WHEN hung THEN 'step timeout' ELSE 'lease expired' END) FROM freed)
+SELECT tenant_id, run_id, version_id, segment, item, lo, hi FROM freed
+""")
+
+RUN_TIMEOUTS = sa.text("""
+UPDATE runs SET ending = 'timed_out', ending_at = now(), cause = 'user',
+    error = '{"code": "RUN_TIMED_OUT", "message": "The run took longer than its timeout.", "cause": "user",
+              "hint": "Raise the workflow''s `timeout`, or see which step took so long."}'::jsonb
+WHERE deadline < now() AND finished_at IS NULL AND ending IS NULL
+""")
+
+ENDINGS = sa.text("""
+SELECT r.id FROM runs r WHERE r.ending IS NOT NULL AND r.finished_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.run_id = r.id AND s.state = 'leased') LIMIT :batch
+""")
+
+# What was asked to stop is not waited for without end; a late record finds no row to hold.
+ABANDON = sa.text("""
+DELETE FROM segments s USING runs r WHERE r.id = s.run_id AND r.ending IN ('cancelled', 'timed_out')
+  AND r.finished_at IS NULL AND r.ending_at < now() - make_interval(secs => :grace)
+""")
+
+NEXT_DUE = sa.text("""
+SELECT extract(epoch FROM min(due_at) - now()) FROM segments WHERE state = 'ready' AND published_at IS NULL
+""")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of the dispatcher did: counts of published, recovered and finished, and when to look again."""
+
+    published: int
+    recovered: int
+    finished: int
+    next_due: float | None
+
+
+class Dispatcher:
+    """One dispatcher: ``step`` does what is due now."""
+
+    def __init__(self) -> None:
+        self._next_sweep = 0.0
+        self._next_partitions = 0.0
+
+    def step(self) -> Pass:
+        """Publish what is due and, when it is time, sweep. Raises ClusterUnusable while the database is away."""
+        published = recovered = finished = 0
+        while count := self._publish(DUE, {"batch": BATCH}):
+            published += count
+            if count < BATCH:
+                break
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + get_settings().sweep_seconds
+            recovered, finished = self._sweep()
+        if now >= self._next_partitions:
+            self._next_partitions = now + PARTITION_CHECK_SECONDS
+            with control_session() as connection:
+                connection.execute(sa.text("SELECT make_partitions(:ahead)"), {"ahead": PARTITIONS_AHEAD_MONTHS})
+        with control_session() as connection:
+            due = connection.execute(NEXT_DUE).scalar_one()
+        return Pass(published, recovered, finished, None if due is None else max(0.0, float(due)))
+
+    def _sweep(self) -> tuple[int, int]:
+        recovered = self._publish(EXPIRED, {"batch": BATCH})
+        recovered += self._publish(LOST_HINTS, {"batch": BATCH, "hint": get_settings().hint_seconds})
+        if recovered:
+            log.info("dispatch.recovered", segments=recovered)
+        with control_session() as connection:
+            connection.execute(RUN_TIMEOUTS)
+            connection.execute(ABANDON, {"grace": CANCEL_GRACE_SECONDS})
+            endings = [str(row.id) for row in connection.execute(ENDINGS, {"batch": BATCH})]
+        for run in endings:
+            with control_session() as connection:
+                finish = sa.text(statements.FINISH_ENDING.replace("%(run)s", ":run"))
+                connection.execute(finish, {"run": run})
+        return recovered, len(endings)
+
+    def _publish(self, statement: sa.TextClause, parameters: dict[str, Any]) -> int:
+        with control_session() as connection:
+            rows = connection.execute(statement, parameters).all()
+        by_run: dict[tuple[str, str, str], list[Fired]] = defaultdict(list)
+        for tenant, run, version, segment, item, lo, hi in rows:
+            by_run[str(tenant), str(run), str(version)].append(Fired(segment, item, lo, hi, leased=False))
+        _publish_all(by_run.items())
+        return len(rows)
+
+
+def _publish_all(by_run: Iterable[tuple[tuple[str, str, str], list[Fired]]]) -> None:
+    """What the broker does not take now is taken for a lost hint later."""
+    for (tenant, run, version), ready in by_run:
+        try:
+            plan = plan_of(tenant, version)
+        except (NexusError, ValueError) as error:
+            log.error("dispatch.no_plan", run=run, version=version, error=str(error))
+            continue
+        if not publish(plan, tenant, run, ready):
+            return
+
+
+def listen(url: str) -> psycopg.Connection:
+    """A connection that hears of new work. Raises psycopg.OperationalError."""
+    connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="nexusflow-dispatch")
+    connection.execute("LISTEN nexusflow_work")
+    return connection

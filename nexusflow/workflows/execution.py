@@ -1,0 +1,327 @@
+"""What a claimed segment does: its ops, one after the other, each turned into records and consequences."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from nexusflow.errors import Permanent, StepError, Transient
+from nexusflow.settings import get_settings
+from nexusflow.workflows.act import FileOpener, Place, perform, retry_delay, storable
+from nexusflow.workflows.consequences import PATIENCE_GRACE, Consequences
+from nexusflow.workflows.expressions import is_true, resolve
+from nexusflow.workflows.outcomes import Key, Outcome, Surroundings, child_item, fetch_items
+from nexusflow.workflows.plan import Op, Plan, Scope, Segment, StepPlan
+from nexusflow.workflows.sandbox import get_sandbox
+from nexusflow.workflows.states import STEP_TERMINAL, join_met
+from nexusflow.workflows.work import Claim, Effects, Ending, ItemRetry, Row, record
+
+MAX_LOSSES = 3
+CHUNK_SECONDS = 0.05
+MAX_CHUNK = 64
+
+
+class Waiting(Exception):
+    """The segment cannot go on now: an attempt failed and is due again in ``delay`` seconds."""
+
+    def __init__(self, rows: list[Row], delay: float, attempts: int) -> None:
+        self.rows, self.delay, self.attempts = rows, delay, attempts
+
+
+class RunEnding(Exception):
+    """The run is ending: nothing new may start."""
+
+
+class RunDone(Exception):
+    """The workflow's last op is done: its output."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+
+class Execution:
+    """One claim's work. ``run`` gives the effects to settle; what must not wait is recorded on the way."""
+
+    def __init__(self, plan: Plan, claim: Claim, input_value: Any, open_file: FileOpener) -> None:
+        self._plan, self._claim, self._open_file = plan, claim, open_file
+        self._segment: Segment = plan.segments[claim.hint.segment]
+        self._scope: Scope = plan.scopes[self._segment.scope]
+        self._around = Surroundings(plan, claim, input_value)
+        self._consequences = Consequences(plan)
+        self._fresh = True
+
+    def run(self) -> Effects:
+        """Do the segment's ops. Raises Waiting, RunEnding, RunDone, FenceLost."""
+        if self._claim.hi > self._claim.hint.lo:
+            self._range()
+        else:
+            self._ops(self._claim.hint.item)
+        return self._consequences.effects
+
+    def next_range(self, lo: int, hi: int) -> None:
+        """Go on as the same lane with further items."""
+        self._claim.hint = replace(self._claim.hint, lo=lo)
+        self._claim.hi, self._fresh = hi, False
+        self._consequences = Consequences(self._plan)
+
+    # A range: several items of a foreach whose body is one segment.
+
+    def _range(self) -> None:
+        started, lo, hi = time.monotonic(), self._claim.hint.lo, self._claim.hi
+        effects = self._consequences.effects
+        self._load([child_item(self._claim.hint.item, index) for index in range(lo, hi)])
+        for index in range(lo, hi):
+            item = child_item(self._claim.hint.item, index)
+            known = self._around.known.get((self._scope.step, item))
+            if known is not None and known.state == "succeeded":
+                continue
+            try:
+                self._ops(item)
+            except Waiting as waiting:
+                effects.rows.extend(waiting.rows)
+                effects.retries.append(ItemRetry(index, waiting.delay, waiting.attempts))
+            if self._foreach_is_over():
+                return
+        each = (time.monotonic() - started) / (hi - lo)
+        take = int(max(1, min(MAX_CHUNK, CHUNK_SECONDS / max(each, 1e-6))))
+        self._consequences.take_turn(self._scope, self._claim.hint.item, take=take)
+
+    def _foreach_is_over(self) -> bool:
+        effects = self._consequences.effects
+        foreach, prefix = self._scope.step, self._claim.hint.item
+        return effects.ending is not None or any(
+            row.step == foreach and row.item == prefix and row.state in STEP_TERMINAL for row in effects.rows
+        )
+
+    # The ops of one item (or of no item).
+
+    def _ops(self, item: str) -> None:
+        if self._claim.hi == self._claim.hint.lo:
+            self._load([item])
+        states = [self._state(need, item) for need in self._segment.needs]
+        last = self._segment.ops[-1]
+        for position, op in enumerate(self._segment.ops):
+            if op.kind not in ("step", "open"):
+                self._control(op, item)
+                return
+            outcome = self._step(op, item, states)
+            if outcome is None:
+                return
+            states = [outcome.state]
+            if op is not last and self._must_record(op):
+                self._flush(self._plan.steps[self._segment.ops[position + 1].path])
+        self._after_last(item)
+
+    def _after_last(self, item: str) -> None:
+        if self._scope.single is None:
+            self._consequences.follow(self._segment.follows, item)
+            return
+        row = self._guard(Row(self._scope.step, item, "succeeded", event=False), lambda: self._scope_output(item))
+        if row.state == "succeeded":
+            self._consequences.effects.rows.append(row)
+        else:
+            self._consequences.fail_scope(self._scope, item, row.error or {})
+        if self._claim.hi - self._claim.hint.lo > 1 and any(self._must_record(op) for op in self._segment.ops):
+            self._flush(None)
+
+    def _step(self, op: Op, item: str, states: list[str]) -> Outcome | None:
+        """Do one step or open one scope; None where the segment must not go on behind it.
+
+        A step that another worker recorded is not done again, but what follows from it is worked out again: that
+        worker may have died before it settled.
+        """
+        plan = self._plan.steps[op.path]
+        known = self._around.known.get((op.path, item))
+        if known is not None and known.state in STEP_TERMINAL:
+            row = Row(op.path, item, known.state, known.output, known.error)
+        else:
+            row = self._attempt(op, plan, item, states)
+            if row.state == "running":
+                return None
+        if op.kind == "open":
+            self._consequences.conclude_scope_step(row)
+            return None
+        self._consequences.conclude(row)
+        outcome = self._around.known[op.path, item] = Outcome(row.state, row.output, row.error)
+        return None if row.state in ("failed", "timed_out") and plan.spec["on_error"] == "fail" else outcome
+
+    def _attempt(self, op: Op, plan: StepPlan, item: str, states: list[str]) -> Row:
+        row = Row(op.path, item, "succeeded", attempts=self._claim.attempts + 1 if self._fresh else 1)
+        started = time.monotonic()
+        try:
+            if not join_met(plan.spec["join"], states):
+                row.state = "blocked"
+                row.error = {"code": "BLOCKED", "message": "A step that this one needs failed.", "cause": "user"}
+            elif not self._wanted(plan, item):
+                row.state = "skipped"
+            elif op.kind == "open":
+                self._refuse_if_condemned()
+                self._open(plan, row)
+            else:
+                self._refuse_if_condemned()
+                row.output = self._act(plan, item, row.attempts)
+        except StepError as error:
+            self._failed(row, plan, error)
+        self._fresh = False
+        row.seconds = time.monotonic() - started
+        return row
+
+    def _act(self, plan: StepPlan, item: str, attempt: int) -> Any:
+        place = Place(self._claim.hint.tenant, self._claim.hint.run, plan.path, item, attempt)
+        return perform(plan, place, self._expression_scope(plan.refs, item), self._open_file)
+
+    def _refuse_if_condemned(self) -> None:
+        """Fail instead of trying once more what hung until the control plane took it, or killed worker after worker."""
+        if self._fresh and self._claim.verdict == "timed_out":
+            raise Transient(
+                "STEP_TIMED_OUT", "The step did not end within its timeout.", "Raise `timeout`, or do less."
+            )
+        if self._fresh and self._claim.losses >= MAX_LOSSES:
+            raise Permanent(
+                "WORKER_LOST",
+                f"{self._claim.losses} workers died while they ran this step.",
+                "It may exhaust a worker's memory or crash it: see the workers' logs.",
+                cause="platform",
+            )
+
+    def _failed(self, row: Row, plan: StepPlan, error: StepError) -> None:
+        retry = plan.spec.get("retry")
+        if isinstance(error, Transient) and retry and row.attempts <= retry["max"]:
+            row.state, row.error = "retrying", error.as_dict()
+            delay = retry_delay(retry, row.attempts, error.retry_in)
+            raise Waiting([row], delay, row.attempts)
+        row.state = "timed_out" if error.code == "STEP_TIMED_OUT" else "failed"
+        row.error = error.as_dict()
+
+    def _wanted(self, plan: StepPlan, item: str) -> bool:
+        when = plan.spec.get("when")
+        if when is None or isinstance(when, bool):
+            return when is not False
+        return is_true(self._resolve(when, plan.refs, item))
+
+    # Scopes.
+
+    def _open(self, plan: StepPlan, row: Row) -> None:
+        row.state = "running"
+        if plan.spec["type"] == "foreach":
+            known = self._around.known.get((plan.path, row.item))
+            if known is not None and known.items is not None:
+                row.items = known.items
+            else:
+                row.items = self._items(plan, row.item)
+            self._consequences.open_foreach(row)
+        else:
+            branch = self._branch(plan, row.item)
+            if branch is None:
+                row.state = "succeeded"
+            else:
+                row.cursor = branch
+                name = "default" if branch < 0 else str(branch)
+                self._consequences.effects.rows.append(row)
+                self._consequences.open_branch(self._plan.scopes[f"{plan.path}/{name}"], row.item)
+
+    def _items(self, plan: StepPlan, item: str) -> list[Any]:
+        items = self._resolve(plan.spec["with"]["items"], plan.refs, item)
+        if not isinstance(items, list):
+            kind = {dict: "an object", str: "text", type(None): "null"}.get(type(items), "a single value")
+            raise Permanent(
+                "NOT_A_LIST", f"`items` gave {kind}, not a list.", "Give foreach a list; see the steps before it."
+            )
+        limit = get_settings().max_items
+        if len(items) > limit:
+            raise Permanent(
+                "TOO_MANY_ITEMS", f"`items` has {len(items):,} entries, more than {limit:,}.", "Split the list."
+            )
+        storable(items, "list of items")
+        return items
+
+    def _branch(self, plan: StepPlan, item: str) -> int | None:
+        for number, case in enumerate(plan.spec["cases"]):
+            if is_true(self._resolve(case["when"], plan.refs, item)):
+                return number
+        return -1 if f"{plan.path}/default" in self._plan.scopes else None
+
+    def _control(self, op: Op, item: str) -> None:
+        """End a scope: an item, a branch, a foreach, the workflow."""
+        if op.kind == "end":
+            row = self._guard(Row("", "", "succeeded"), lambda: self._scope_output(item))
+            if row.state == "succeeded":
+                raise RunDone(row.output)
+            self._consequences.effects.ending = Ending("failed", row.error or {})
+        elif op.kind == "item":
+            row = self._guard(Row(op.path, item, "succeeded", event=False), lambda: self._scope_output(item))
+            if row.state == "succeeded":
+                self._consequences.finish_item(op.path, item, row)
+            else:
+                self._consequences.fail_scope(self._scope, item, row.error or {})
+        else:
+            is_branch = self._scope.kind == "branch" and self._scope.step == op.path
+            value = (lambda: self._scope_output(item)) if is_branch else (lambda: self._collect(op.path, item))
+            self._consequences.conclude_scope_step(self._guard(Row(op.path, item, "succeeded"), value))
+
+    def _guard(self, row: Row, value: Any) -> Row:
+        try:
+            self._refuse_if_condemned()
+            row.output = storable(value())
+        except StepError as error:
+            row.state, row.error = "failed", error.as_dict()
+        return row
+
+    def _scope_output(self, item: str) -> Any:
+        if self._scope.output is None:
+            last = self._around.known.get((self._scope.last, item))
+            return last.output if last is not None else None
+        return self._resolve(self._scope.output, self._scope.refs, item)
+
+    def _collect(self, foreach: str, prefix: str) -> list[Any]:
+        skip = self._plan.steps[foreach].spec["with"]["on_item_error"] == "skip"
+        outcomes = fetch_items(self._claim, foreach, prefix)
+        return [each.output for each in outcomes if not (skip and each.state != "succeeded")]
+
+    # What the ops read and write.
+
+    def _load(self, items: list[str]) -> None:
+        keys: list[Key] = []
+        resumed = self._claim.losses > 0 or self._claim.attempts > 0
+        for item in items:
+            keys += [(need, item) for need in self._segment.needs]
+            for op in self._segment.ops:
+                keys += self._keys_of(op, item)
+                if resumed and op.kind in ("step", "open"):
+                    keys.append((op.path, item))
+            if self._scope.single is not None:
+                keys += self._around.keys_for(self._scope.refs, self._scope.path, item)
+                if resumed:
+                    keys.append((self._scope.step, item))
+        own = {op.path for op in self._segment.ops if op.kind == "step"}
+        self._around.load([key for key in keys if resumed or key[0] not in own])
+
+    def _keys_of(self, op: Op, item: str) -> list[Key]:
+        if op.kind in ("step", "open"):
+            return self._around.keys_for(self._plan.steps[op.path].refs, self._scope.path, item)
+        if op.kind == "close" and self._scope.step != op.path:
+            return []
+        keys = self._around.keys_for(self._scope.refs, self._scope.path, item)
+        return keys if self._scope.output is not None else [*keys, (self._scope.last, item)]
+
+    def _state(self, need: str, item: str) -> str:
+        outcome = self._around.known.get((need, item))
+        return outcome.state if outcome is not None else "pending"
+
+    def _resolve(self, value: Any, refs: tuple[str, ...], item: str) -> Any:
+        return resolve(value, self._expression_scope(refs, item), get_sandbox())
+
+    def _expression_scope(self, refs: tuple[str, ...], item: str) -> dict[str, Any]:
+        return self._around.expression_scope(refs, self._scope.path, item)
+
+    def _must_record(self, op: Op) -> bool:
+        return op.kind == "step" and not self._plan.steps[op.path].pure
+
+    def _flush(self, upcoming: StepPlan | None) -> None:
+        """Record what is done so far; an effect's record does not wait for the next step."""
+        effects = self._consequences.effects
+        if effects.ending or effects.followers or effects.dropped:
+            return  # a scope's end and what follows from it are written together
+        timeout = (upcoming.spec.get("timeout") if upcoming else None) or 300.0
+        rows, effects.rows = effects.rows, []
+        if not record(self._claim, rows, next_timeout=timeout + PATIENCE_GRACE):
+            raise RunEnding

@@ -1,0 +1,196 @@
+"""What a segment's expressions may read: earlier steps' outcomes, the run's input, the loop variables.
+
+Records are immutable once terminal, so a process keeps what it read (bounded by bytes, least recently used first out).
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from nexusflow.db.session import tenant_pipeline
+from nexusflow.workflows.plan import Plan, Scope
+from nexusflow.workflows.states import STEP_TERMINAL
+from nexusflow.workflows.work import Claim
+
+CACHE_BYTES = 32 * 1024 * 1024
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step's record as a follower sees it; ``items`` is a foreach's list."""
+
+    state: str
+    output: Any = None
+    error: dict[str, Any] | None = None
+    items: list[Any] | None = None
+
+    def view(self) -> dict[str, Any]:
+        """What ``steps.<id>`` is in an expression."""
+        return {"output": self.output, "state": self.state, "error": self.error}
+
+
+Key = tuple[str, str]
+"""A step's path and its item path."""
+
+
+class RecentlyUsed(Generic[V]):
+    """A thread-safe cache bounded by the bytes that its entries say they take."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._total = limit, 0
+        self._entries: OrderedDict[Any, tuple[int, V]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> V | None:
+        """The entry, or None."""
+        with self._lock:
+            found = self._entries.get(key)
+            if found is None:
+                return None
+            self._entries.move_to_end(key)
+            return found[1]
+
+    def put(self, key: Any, value: V, size: int) -> None:
+        """Keep the entry unless it alone is over the limit; the oldest make room."""
+        with self._lock:
+            if key in self._entries or size > self._limit:
+                return
+            self._entries[key] = (size, value)
+            self._total += size
+            while self._total > self._limit:
+                self._total -= self._entries.popitem(last=False)[1][0]
+
+
+_outcomes: RecentlyUsed[Outcome] = RecentlyUsed(CACHE_BYTES)
+
+FETCH = """
+SELECT s.step, s.item, s.state, s.output, s.error, s.items,
+       coalesce(pg_column_size(s.output), 0) + coalesce(pg_column_size(s.items), 0)
+FROM unnest(%(steps)s::text[], %(items)s::text[]) AS k(step, item)
+JOIN steps s ON s.run_id = %(run)s AND s.step = k.step AND s.item = k.item
+"""
+
+
+def fetch(claim: Claim, keys: Iterable[Key]) -> dict[Key, Outcome]:
+    """The records of these steps, as far as there are any, in at most one round trip."""
+    run = claim.hint.run
+    found: dict[Key, Outcome] = {}
+    missing: list[Key] = []
+    for key in set(keys):
+        cached = _outcomes.get((run, *key))
+        if cached is None:
+            missing.append(key)
+        else:
+            found[key] = cached
+    if missing:
+        parameters = {"run": run, "steps": [key[0] for key in missing], "items": [key[1] for key in missing]}
+        with tenant_pipeline(claim.hint.tenant) as pipeline:
+            pipeline.begin()
+            rows = pipeline.run(FETCH, parameters)
+        for step, item, state, output, error, items, size in rows.fetchall():
+            found[step, item] = outcome = Outcome(state, output, error, items)
+            if state in STEP_TERMINAL or items is not None:
+                _outcomes.put((run, step, item), outcome, 4 * size + 500)
+    return found
+
+
+FETCH_ITEMS = """
+SELECT state, output, error FROM steps
+WHERE run_id = %(run)s AND step = %(foreach)s AND item <> %(prefix)s AND starts_with(item, %(stem)s)
+ORDER BY string_to_array(item, '.')::int[]
+"""
+
+
+def fetch_items(claim: Claim, foreach: str, prefix: str) -> list[Outcome]:
+    """The records of a foreach's items, in item order."""
+    stem = f"{prefix}." if prefix else ""
+    with tenant_pipeline(claim.hint.tenant) as pipeline:
+        pipeline.begin()
+        parameters = {"run": claim.hint.run, "foreach": foreach, "prefix": prefix, "stem": stem}
+        rows = pipeline.run(FETCH_ITEMS, parameters)
+    return [Outcome(state, output, error) for state, output, error in rows.fetchall()]
+
+
+def item_prefix(item: str, depth: int) -> str:
+    """The first ``depth`` numbers of an item path."""
+    return ".".join(item.split(".")[:depth]) if depth else ""
+
+
+def child_item(prefix: str, index: int) -> str:
+    """The item path of a foreach's item."""
+    return f"{prefix}.{index}" if prefix else str(index)
+
+
+class Surroundings:
+    """Where a segment runs: finds every name that its expressions may use."""
+
+    def __init__(self, plan: Plan, claim: Claim, input_value: Any) -> None:
+        self._plan = plan
+        self._claim = claim
+        self._input = input_value
+        self.known: dict[Key, Outcome] = {}
+
+    def scopes(self, scope: str) -> list[Scope]:
+        """The scope and those around it, innermost first."""
+        found: list[Scope] = []
+        path: str | None = scope
+        while path is not None:
+            found.append(self._plan.scopes[path])
+            path = found[-1].parent
+        return found
+
+    def keys_for(self, refs: Iterable[str], scope: str, item: str) -> list[Key]:
+        """What must be known before expressions with these references are evaluated at this place."""
+        keys = [(ref, item_prefix(item, self._depth_of(ref))) for ref in refs]
+        for around in self.scopes(scope):
+            if around.kind == "foreach":
+                keys.append((around.step, item_prefix(item, around.depth - 1)))
+        return keys
+
+    def load(self, keys: Iterable[Key]) -> None:
+        """Read what is not known yet."""
+        wanted = [key for key in keys if key not in self.known]
+        if wanted:
+            self.known.update(fetch(self._claim, wanted))
+
+    def expression_scope(self, refs: Iterable[str], scope: str, item: str) -> dict[str, Any]:
+        """The roots of an expression: ``input``, ``steps``, ``run`` and the loop variables of the foreaches around."""
+        steps = {}
+        for ref in refs:
+            outcome = self.known.get((ref, item_prefix(item, self._depth_of(ref))))
+            steps[ref.rpartition("/")[2]] = (outcome or Outcome("pending")).view()
+        roots: dict[str, Any] = {"input": self._input, "steps": steps, "run": {"id": self._claim.hint.run}}
+        for around in self.scopes(scope):
+            if around.kind == "foreach":
+                self._add_loop_variables(roots, around, item)
+        return roots
+
+    def _add_loop_variables(self, roots: dict[str, Any], around: Scope, item: str) -> None:
+        foreach = self.known.get((around.step, item_prefix(item, around.depth - 1)))
+        index = int(item.split(".")[around.depth - 1])
+        name = self._plan.steps[around.step].spec["with"]["as"]
+        roots[name] = (foreach.items or [])[index] if foreach else None
+        roots[f"{name}_index"] = index
+
+    def _depth_of(self, step: str) -> int:
+        return self._plan.scopes[self._plan.steps[step].scope].depth
+
+
+class Runs:
+    """The inputs of runs this process has met lately: an input never changes, so it is sent to it once."""
+
+    def __init__(self) -> None:
+        self._inputs: RecentlyUsed[tuple[Any]] = RecentlyUsed(CACHE_BYTES)
+
+    def get(self, run: str) -> tuple[Any] | None:
+        """The input, wrapped (it may be null)."""
+        return self._inputs.get(run)
+
+    def put(self, run: str, value: Any) -> None:
+        """Keep a run's input."""
+        self._inputs.put(run, (value,), 4 * len(orjson.dumps(value)) + 200)

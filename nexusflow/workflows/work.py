@@ -1,0 +1,340 @@
+"""The engine's writes: claim a segment, record its steps, settle what follows. Each is one round trip.
+
+A segment's row stays leased until its consequences are written (``settle``), so a crash between recording and
+settling is an expired lease: the next worker finds the steps recorded and only settles. A worker whose fence is no
+longer the row's own writes nothing (``FenceLost``).
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import psycopg
+
+from nexusflow.db.session import Pipeline, tenant_pipeline
+from nexusflow.settings import get_settings
+from nexusflow.workflows import statements as sql
+
+
+class FenceLost(Exception):
+    """The segment is no longer this worker's: nothing was written."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What a message says: which segment may be ready."""
+
+    tenant: str
+    run: str
+    segment: int
+    item: str = ""
+    lo: int = 0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who claims: the worker's node name and the Celery task's id (heartbeats renew by it)."""
+
+    worker: str
+    task_id: str
+
+
+@dataclass
+class Claim:
+    """A claimed segment: the row's identity, its fence, and what a worker needs to go on where another stopped."""
+
+    hint: Hint
+    holder: Holder
+    fence: str
+    version: str
+    input: Any = None
+    queue: str = ""
+    hi: int = 0
+    attempts: int = 0
+    losses: int = 0
+    verdict: str | None = None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The parameters that identify and guard the row in a statement."""
+        hint = self.hint
+        return {
+            "tenant": hint.tenant,
+            "run": hint.run,
+            "segment": hint.segment,
+            "item": hint.item,
+            "lo": hint.lo,
+            "fence": self.fence,
+            "worker": self.holder.worker,
+            "task_id": self.holder.task_id,
+            "lease": get_settings().lease_seconds,
+        }
+
+
+@dataclass
+class Row:
+    """One step's record, or one item's (``step`` is then the foreach's path and ``item`` the item's index path)."""
+
+    step: str
+    item: str
+    state: str
+    output: Any = None
+    error: dict[str, Any] | None = None
+    attempts: int = 1
+    seconds: float = 0.0
+    items: list[Any] | None = None
+    cursor: int | None = None
+    event: bool = True
+
+
+@dataclass
+class Follower:
+    """A segment that may have become ready: ``needs`` and ``quorum`` decide.
+
+    ``above``: the scopes that must still be open. ``first``: the step whose record says that the segment ran already.
+    ``mine``: this worker goes on with it at once, so its row is born leased.
+    ``patience``: seconds its first step may take before the control plane takes it for hung.
+    """
+
+    segment: int
+    item: str
+    queue: str
+    lo: int = 0
+    hi: int = 0
+    patience: float = 600.0
+    needs: tuple[str, ...] = ()
+    quorum: int | None = None
+    first: str | None = None
+    above: list[dict[str, str]] = field(default_factory=list)
+    mine: bool = False
+
+
+@dataclass
+class Ending:
+    """Why a run is to end other than well: its status, and the error (whose ``cause`` says who has to act)."""
+
+    status: str
+    error: dict[str, Any]
+
+
+@dataclass
+class ItemRetry:
+    """An item of a range whose step is tried again after ``delay`` seconds."""
+
+    index: int
+    delay: float
+    attempts: int
+
+
+@dataclass
+class Lane:
+    """One of a foreach's parallel lanes at its turn: ``take`` items more, or the foreach is closed.
+
+    ``entries``: where the body has several segments, those an item starts with (else the lane's own row moves on).
+    """
+
+    foreach: str
+    prefix: str
+    closer: Follower
+    take: int = 1
+    patience: float = 600.0
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Effects:
+    """What one claim writes: ``rows`` to record, then what to settle."""
+
+    rows: list[Row] = field(default_factory=list)
+    followers: list[Follower] = field(default_factory=list)
+    lane: Lane | None = None
+    retries: list[ItemRetry] = field(default_factory=list)
+    dropped: list[tuple[list[int], str]] = field(default_factory=list)
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A follower whose row this worker inserted: ready to be published, or already leased by this worker."""
+
+    segment: int
+    item: str
+    lo: int
+    hi: int
+    leased: bool
+
+
+@dataclass
+class Settled:
+    """What came of settling: segments that became ready, and the lane's next range where it goes on."""
+
+    fired: list[Fired]
+    range: tuple[int, int] | None = None
+
+
+def new_fence() -> str:
+    """A random token: whoever has it, and only while the row has it too, may write for the segment."""
+    return str(uuid.uuid4())
+
+
+def claim(hint: Hint, holder: Holder, *, known: bool) -> Claim | None:
+    """Lease the segment if it is ready, due and its run goes on; None otherwise (a twin, a late or a wrong hint).
+
+    ``known``: the caller has the run's input already, so it is not sent again.
+    """
+    taken = Claim(hint, holder, new_fence(), version="")
+    with tenant_pipeline(hint.tenant) as pipeline:
+        pipeline.begin(synchronous=False)
+        cursor = pipeline.run(sql.CLAIM, taken.key | {"known": known})
+        pipeline.run(sql.START, taken.key)
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    taken.hi, taken.queue, taken.attempts, taken.losses, taken.verdict, version, taken.input = row
+    taken.version = str(version)
+    return taken
+
+
+def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> bool:
+    """Write steps' records while the segment goes on; False when the run is ending, so nothing new may start.
+
+    ``next_timeout``: seconds until the control plane takes the next step for hung. Raises FenceLost.
+    """
+    with _held(claim) as pipeline:
+        pipeline.begin()
+        pipeline.run(sql.HOLD, claim.key)
+        _insert_rows(pipeline, claim, rows)
+        pipeline.run(sql.NEXT_STEP, claim.key | {"timeout": next_timeout})
+        ending = pipeline.run(sql.ENDING, claim.key)
+    found = ending.fetchone()
+    return found is not None and found[0] is None
+
+
+def wait(claim: Claim, rows: list[Row], *, delay: float, attempts: int) -> None:
+    """Record an attempt that failed and hand the segment back, due again in ``delay`` seconds. Raises FenceLost."""
+    with _held(claim) as pipeline:
+        pipeline.begin()
+        pipeline.run(sql.HOLD, claim.key)
+        _insert_rows(pipeline, claim, rows)
+        pipeline.run(sql.WAIT, claim.key | {"delay": delay, "attempts": attempts})
+        pipeline.run(sql.WAKE, {})
+
+
+def settle(claim: Claim, effects: Effects) -> Settled:
+    """Record what is left and, right after that commit, let follow what follows; all in one round trip.
+
+    The second transaction sees every record committed before it, so of two last members one sees both.
+    Raises FenceLost.
+    """
+    moved: psycopg.Cursor[Any] | None = None
+    fired: list[psycopg.Cursor[Any]] = []
+    with _held(claim) as pipeline:
+        if effects.rows or effects.ending:
+            pipeline.begin()
+            pipeline.run(sql.HOLD, claim.key)
+            _insert_rows(pipeline, claim, effects.rows)
+            if effects.ending:
+                pipeline.run(sql.END_RUN, claim.key | _ending(effects.ending))
+        # Losing this commit in a crash only leaves an expired lease: the segment is settled again.
+        pipeline.begin(synchronous=False)
+        pipeline.run(sql.HOLD, claim.key)
+        for segments, under in effects.dropped:
+            scope = {"dropped": segments, "under": under, "stem": _stem(under)}
+            pipeline.run(sql.DROP_SCOPE, claim.key | scope)
+        if effects.lane is not None:
+            moved, fired = _take_turn(pipeline, claim, effects.lane, effects.retries)
+        else:
+            pipeline.run(sql.DONE, claim.key)
+        if effects.followers:
+            followers = _json([f.__dict__ for f in effects.followers])
+            fired.append(pipeline.run(sql.FIRE, claim.key | {"followers": followers}))
+        if effects.ending:
+            pipeline.begin()
+            pipeline.run(sql.FINISH_ENDING, claim.key)
+    turned = moved.fetchone() if moved is not None else None
+    return Settled([Fired(*row) for cursor in fired for row in cursor.fetchall()], turned and (turned[0], turned[1]))
+
+
+def succeed(claim: Claim, output: Any) -> None:
+    """End the run well, with its output; its live rows go with it. Raises FenceLost."""
+    with _held(claim) as pipeline:
+        pipeline.begin()
+        pipeline.run(sql.HOLD, claim.key)
+        pipeline.run(sql.SUCCEED, claim.key | {"output": _json(output)})
+        pipeline.run(sql.DONE, claim.key)
+
+
+def hand_over(claim: Claim) -> None:
+    """Give the segment up, ready for whoever gets its next message. Raises FenceLost."""
+    with _held(claim) as pipeline:
+        pipeline.begin(synchronous=False)
+        pipeline.run(sql.HOLD, claim.key)
+        pipeline.run(sql.HAND_OVER, claim.key)
+
+
+def finish_ending(tenant: str, run: str) -> None:
+    """Give a run that is ending its terminal status, unless one of its steps still runs."""
+    with tenant_pipeline(tenant) as pipeline:
+        pipeline.begin()
+        pipeline.run(sql.FINISH_ENDING, {"run": run})
+
+
+def _take_turn(
+    pipeline: Pipeline, claim: Claim, lane: Lane, retries: list[ItemRetry]
+) -> tuple[psycopg.Cursor[Any] | None, list[psycopg.Cursor[Any]]]:
+    turn = claim.key | {"foreach": lane.foreach, "prefix": lane.prefix, "stem": _stem(lane.prefix), "take": lane.take}
+    turn["followers"] = _json([lane.closer.__dict__])
+    moved: psycopg.Cursor[Any] | None = None
+    fired: list[psycopg.Cursor[Any]] = []
+    if retries and not lane.entries:
+        # The first item to be tried again keeps the lane's place; the lane goes on when that item is done.
+        pipeline.run(sql.DONE, claim.key)
+        for retry in retries:
+            pipeline.run(sql.RETRY_ITEM, turn | {"queue": claim.queue, "patience": lane.patience} | retry.__dict__)
+        pipeline.run(sql.WAKE, {})
+        return None, []
+    pipeline.run(sql.TAKE, turn)
+    if lane.entries:
+        fired.append(pipeline.run(sql.NEXT_ITEM, turn | {"entries": _json(lane.entries)}))
+    else:
+        moved = pipeline.run(sql.MOVE_LANE, turn)
+    pipeline.run(sql.DONE, claim.key)
+    fired.append(pipeline.run(sql.CLOSE_FOREACH, turn))
+    return moved, fired
+
+
+def _insert_rows(pipeline: Pipeline, claim: Claim, rows: list[Row]) -> None:
+    if rows:
+        pipeline.run(sql.RECORD, claim.key | {"rows": _json([row.__dict__ for row in rows])})
+
+
+def _ending(ending: Ending) -> dict[str, Any]:
+    return {"status": ending.status, "cause": ending.error.get("cause", "user"), "error": _json(ending.error)}
+
+
+def _stem(item: str) -> str:
+    """What the item paths below an item (or below no item) begin with."""
+    return f"{item}." if item else ""
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+class _held:  # noqa: N801 - reads as a word: with _held(claim)
+    """A tenant's pipeline whose lost fence comes out as FenceLost."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._pipeline = tenant_pipeline(claim.hint.tenant)
+
+    def __enter__(self) -> Pipeline:
+        return self._pipeline.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._pipeline.__exit__(*error)
+        except psycopg.Error as failure:
+            if failure.sqlstate == "NX001":
+                raise FenceLost from failure
+            raise

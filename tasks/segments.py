@@ -1,0 +1,27 @@
+"""The body of every queue's ``run_segment``: one message's work, between Celery and the runner."""
+
+from typing import Any
+
+from celery.exceptions import Ignore
+
+from nexusflow.workflows.canvas import carried, chord_body
+from nexusflow.workflows.files import open_file
+from nexusflow.workflows.runner import Carried, NotClaimed, Runner
+from nexusflow.workflows.work import FenceLost, Hint, Holder
+
+
+def run_hinted(task: Any, hint: Hint) -> list[int]:
+    """Run the hinted segment; gives the segments that it made ready, for the join.
+
+    Raises Ignore where Celery must not go on with what the message carries: the segment was not this task's to run,
+    is not finished, or what follows it in the canvas is not what its records made ready.
+    """
+    request = task.request
+    holder = Holder(worker=request.hostname or "", task_id=request.id)
+    try:
+        done = Runner(holder, Carried(frozenset(carried(request)), chord_body(request)), open_file).run(hint)
+    except (NotClaimed, FenceLost):
+        raise Ignore from None
+    if not done.returns:
+        raise Ignore
+    return done.fired
