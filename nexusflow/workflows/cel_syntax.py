@@ -14,7 +14,7 @@ from nexusflow.workflows.cel_words import COMPREHENSIONS, KEYWORDS
 MAX_SOURCE = 2_048
 MAX_NODES = 300
 MAX_DEPTH = 24
-MAX_CHAIN = 31
+MAX_TREE_DEPTH = 25
 MAX_LOOP_DEPTH = 3
 MAX_OPTIONAL_MAPS = 6
 
@@ -45,6 +45,7 @@ class Node:
     args: tuple["Node", ...] = ()
     value: Any = None
     optional: bool = False
+    depth: int = 1
 
 
 _TOKEN = re.compile(
@@ -73,7 +74,6 @@ _TEXT = re.compile(r"""([rRbB]*)(\"\"\"|'''|"|')(.*)""", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "`": "`", "?": "?"}
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _BINARY = (("||",), ("&&",), ("==", "!=", "<=", ">=", "<", ">", "in"), ("+", "-"), ("*", "/", "%"))
-_FIRST_NESTED = 2
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,13 @@ class _Parser:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise too_big(f"The expression has more than {MAX_NODES} parts.")
-        return Node(kind, offset, name, **rest)
+        node = Node(kind, offset, name, **rest)
+        depth = max((part.depth for part in (*node.args, *([node.target] if node.target else []))), default=0) + 1
+        if name in ("&&", "||") and node.args[0].name == name:
+            depth = max(node.args[0].depth, node.args[1].depth + 1)  # the engine lays such a chain out flat
+        if depth > MAX_TREE_DEPTH:
+            raise too_big(f"More than {MAX_TREE_DEPTH} operators, fields or calls build on one another.")
+        return replace(node, depth=depth)
 
     def expression(self) -> Node:
         self.depth += 1
@@ -162,16 +168,14 @@ class _Parser:
         if level == len(_BINARY):
             return self.unary()
         left = self.binary(level + 1)
-        links = 0
         while operator := self.accept(*_BINARY[level]):
-            links = self.count_link(links, flat=level < _FIRST_NESTED)
             right = self.binary(level + 1)
             left = self.node("call", operator.offset, operator.text, args=(left, right))
         return left
 
     def unary(self) -> Node:
-        signs = []
-        while sign := self.accept("!", "-"):
+        signs: list[Token] = []
+        while sign := self.accept(signs[0].text) if signs else self.accept("!", "-"):  # CEL refuses !-x
             signs.append(sign)
         tree = self.member()
         for sign in reversed(signs):
@@ -180,24 +184,16 @@ class _Parser:
 
     def member(self) -> Node:
         tree = self.primary()
-        links = 0
-        while self.token.text in (".", "["):
-            links = self.count_link(links)
+        while True:
             if dot := self.accept("."):
                 tree = self.field(tree, dot.offset)
-            else:
-                bracket = self.advance()
+            elif bracket := self.accept("["):
                 optional = self.accept("?") is not None
                 index = self.expression()
                 self.expect("]")
                 tree = self.node("index", bracket.offset, target=tree, args=(index,), optional=optional)
-        return tree
-
-    def count_link(self, links: int, flat: bool = False) -> int:
-        # The engine reads each further link one level deeper and stops at 32; && and || it reads flat.
-        if links >= MAX_CHAIN and not flat:
-            raise too_big(f"More than {MAX_CHAIN} operators or fields follow one another.")
-        return links + 1
+            else:
+                return tree
 
     def field(self, target: Node, offset: int) -> Node:
         optional = self.accept("?") is not None
@@ -245,8 +241,10 @@ class _Parser:
 
     def primary(self) -> Node:
         token = self.token
-        if token.kind in ("text", "number"):
+        if token.text == "-" and next_token(self.source, token.offset + 1).kind == "number":  # !-1: a literal's sign
             self.advance()
+        if self.token.kind in ("text", "number"):
+            token = self.advance()
             return self.node("literal", token.offset, token.kind, value=_literal(token))
         if self.accept("("):
             tree = self.expression()

@@ -72,8 +72,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends the idle children; a later evaluation starts new ones."""
-        while self._idle:
-            self._idle.pop().kill()
+        while (child := self._idle_child()) is not None:
+            child.kill()
 
     def _ask(self, frame: bytes, sources: list[str]) -> list[dict[str, Any]]:
         with self._places:
@@ -90,12 +90,14 @@ class Sandbox:
                 raise limit_error("memory", sources[died.answered]) from None
 
     def _idle_child(self) -> Child | None:
-        while self._idle:
-            child = self._idle.pop()
+        while True:
+            try:
+                child = self._idle.pop()
+            except IndexError:  # another thread may have taken the last one
+                return None
             if child.process.poll() is None:
                 return child
             child.kill()
-        return None
 
     def _try(self, child: Child, frame: bytes, sources: list[str]) -> list[dict[str, Any]]:
         try:

@@ -201,7 +201,7 @@ def answer(evaluate: Callable[[], Any]) -> bytes:
     except RecursionError:
         failure = ("limit", "depth")
     except Exception as error:  # the engines raise what they like; the parent explains it to the author
-        failure = ("failed", str(error))
+        failure = ("limit", "memory") if "std::bad_alloc" in str(error) else ("failed", str(error))
     return orjson.dumps({"kind": failure[0], "message": failure[1][:2_000].encode(errors="replace").decode()})
 
 

@@ -4,6 +4,7 @@ import re
 
 from nexusflow.errors import Permanent, StepError, Transient
 from nexusflow.workflows.cel_syntax import ExpressionError
+from nexusflow.workflows.sandbox_process import WORKED
 
 _TYPES = {
     "int64": "a whole number",
@@ -45,7 +46,7 @@ def limit_error(limit: str, source: str) -> Permanent:
 
 def timeout_error(worked: float | None, source: str) -> StepError:
     """The error of a late answer: the author's if the child was computing, the platform's if it got no processor."""
-    if worked is None or worked > 0.4:
+    if worked is None or worked > WORKED:
         return limit_error("time", source)
     return Transient("SANDBOX_BUSY", "This machine is too busy to evaluate expressions in time.", cause="platform")
 

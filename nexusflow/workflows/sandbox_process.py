@@ -18,6 +18,9 @@ MAX_SECONDS = 1.0
 MAX_MEMORY = 256 * 1024 * 1024
 MAX_OUTPUT = 4 * 1024 * 1024
 _START_SECONDS = 15.0
+WORKED = 0.4
+"""A late child that used fewer processor seconds than this was kept waiting by the machine, not by its work."""
+_EXTRA_SECONDS = 0.6
 
 
 class ChildDied(Exception):
@@ -61,8 +64,10 @@ class Child:
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         os.set_blocking(self.stdin.fileno(), False)
         os.set_blocking(self.stdout.fileno(), False)
+        self.deadline, self.may_extend = time.monotonic() + _START_SECONDS, False
+        self.started_at: float | None = None
         try:
-            self._receive(time.monotonic() + _START_SECONDS)
+            self._receive()
         except ChildDied:
             self.kill()
             message = "The sandbox for expressions could not be started."
@@ -70,18 +75,17 @@ class Child:
 
     def ask(self, frame: bytes, answers: int) -> list[dict[str, Any]]:
         """The answers to a request; raises ChildDied or ChildTimedOut."""
-        deadline = time.monotonic() + MAX_SECONDS
-        before = self._processor_seconds()
+        self.deadline, self.started_at = time.monotonic() + MAX_SECONDS, self._processor_seconds()
+        self.may_extend = True
         found: list[dict[str, Any]] = []
         try:
-            self._send(struct.pack(">I", len(frame)) + frame, deadline)
+            self._send(struct.pack(">I", len(frame)) + frame)
             while len(found) < answers:
-                found.append(orjson.loads(self._receive(deadline)))
+                found.append(orjson.loads(self._receive()))
         except ChildDied as died:
             died.answered = len(found)
             if isinstance(died, ChildTimedOut):
-                after = self._processor_seconds()
-                died.worked = None if before is None or after is None else after - before
+                died.worked = self._worked()
             raise
         return found
 
@@ -97,10 +101,10 @@ class Child:
         for pipe in (self.stdin, self.stdout):
             pipe.close()
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _send(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
-            self._wait(self.stdin.fileno(), select.POLLOUT, deadline)
+            self._wait(self.stdin.fileno(), select.POLLOUT)
             try:
                 left = left[os.write(self.stdin.fileno(), left) :]
             except BlockingIOError:
@@ -108,24 +112,31 @@ class Child:
             except BrokenPipeError:
                 raise ChildDied from None
 
-    def _receive(self, deadline: float) -> bytes:
-        return self._read(struct.unpack(">I", self._read(4, deadline))[0], deadline)
+    def _receive(self) -> bytes:
+        return self._read(struct.unpack(">I", self._read(4))[0])
 
-    def _read(self, size: int, deadline: float) -> bytes:
+    def _read(self, size: int) -> bytes:
         found = bytearray()
         while len(found) < size:
-            self._wait(self.stdout.fileno(), select.POLLIN, deadline)
+            self._wait(self.stdout.fileno(), select.POLLIN)
             chunk = os.read(self.stdout.fileno(), size - len(found))
             if not chunk:
                 raise ChildDied
             found += chunk
         return bytes(found)
 
-    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
+    def _wait(self, descriptor: int, event: int) -> None:
         poll = select.poll()
         poll.register(descriptor, event)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
-            raise ChildTimedOut
+        while not poll.poll(max(0.0, self.deadline - time.monotonic()) * 1_000):
+            worked = self._worked()
+            if not self.may_extend or worked is None or worked > WORKED:
+                raise ChildTimedOut
+            self.deadline, self.may_extend = time.monotonic() + _EXTRA_SECONDS, False
+
+    def _worked(self) -> float | None:
+        now = self._processor_seconds()
+        return None if now is None or self.started_at is None else now - self.started_at
 
     def _processor_seconds(self) -> float | None:
         try:
