@@ -51,6 +51,7 @@ def _queue(name: str, dead: str, delivery_limit: int, max_length: int) -> Queue:
 
 
 task_queues = [_queue(spec.name, spec.dead, spec.delivery_limit, spec.max_length) for spec in QUEUES]
+task_routes = {f"tasks.{spec.name}.*": {"queue": spec.name} for spec in QUEUES}
 task_default_queue = WORKFLOW
 task_default_exchange = WORKFLOW
 task_default_exchange_type = "direct"

@@ -4,14 +4,14 @@ import threading
 import time
 
 import psycopg
-import structlog
 from celery.beat import Scheduler
 
 from nexusflow.errors import NexusError
+from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows.dispatch import Dispatcher, listen
 
-log = structlog.get_logger(logger=__name__)
+log = get_logger(__name__)
 
 
 class DispatchLoop(threading.Thread):

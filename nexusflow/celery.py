@@ -21,15 +21,13 @@ class TenantTask(Task):  # type: ignore[misc]  # Celery has no types
         return super().__call__(*args, **kwargs)
 
 
-def tenant_task(*, name: str, queue: str) -> Callable[[Callable[..., Any]], Any]:
-    """Register ``function(task, tenant, …)`` as a task under a name that brokers keep, bound to one queue.
+def tenant_task(*, name: str) -> Callable[[Callable[..., Any]], Any]:
+    """Register ``function(task, tenant, …)`` as a task, under a name that brokers keep.
 
     Celery's own decorator swallows options it does not know; this one has only those that mean something here.
     """
 
     def register(function: Callable[..., Any]) -> Any:
-        return app.task(
-            function, name=name, queue=queue, bind=True, base=TenantTask, acks_late=False, ignore_result=True
-        )
+        return app.task(function, name=name, bind=True, base=TenantTask, acks_late=False, ignore_result=True)
 
     return register

@@ -12,17 +12,17 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-import structlog
 
 from nexusflow.db.session import control_session
 from nexusflow.errors import NexusError
+from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows import statements
 from nexusflow.workflows.plans import plan_of
 from nexusflow.workflows.publish import publish
 from nexusflow.workflows.work import Fired
 
-log = structlog.get_logger(logger=__name__)
+log = get_logger(__name__)
 BATCH = 500
 PARTITIONS_AHEAD_MONTHS = 3
 PARTITION_CHECK_SECONDS = 3600.0

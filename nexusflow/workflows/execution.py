@@ -9,7 +9,7 @@ from nexusflow.settings import get_settings
 from nexusflow.workflows.act import FileOpener, Place, perform, retry_delay, storable
 from nexusflow.workflows.consequences import PATIENCE_GRACE, Consequences
 from nexusflow.workflows.expressions import is_true, resolve
-from nexusflow.workflows.outcomes import Key, Outcome, Surroundings, child_item, fetch_items
+from nexusflow.workflows.outcomes import LIST, Key, Outcome, Surroundings, child_item, fetch_items
 from nexusflow.workflows.plan import Op, Plan, Scope, Segment, StepPlan
 from nexusflow.workflows.sandbox import get_sandbox
 from nexusflow.workflows.states import STEP_TERMINAL, join_met
@@ -203,11 +203,8 @@ class Execution:
     def _open(self, plan: StepPlan, row: Row) -> None:
         row.state = "running"
         if plan.spec["type"] == "foreach":
-            known = self._around.known.get((plan.path, row.item))
-            if known is not None and known.items is not None:
-                row.items = known.items
-            else:
-                row.items = self._items(plan, row.item)
+            known = self._around.known.get((plan.path + LIST, row.item))
+            row.items = known.items if known is not None and known.items is not None else self._items(plan, row.item)
             self._consequences.open_foreach(row)
         else:
             branch = self._branch(plan, row.item)
@@ -287,7 +284,7 @@ class Execution:
             for op in self._segment.ops:
                 keys += self._keys_of(op, item)
                 if resumed and op.kind in ("step", "open"):
-                    keys.append((op.path, item))
+                    keys += [(op.path, item), (op.path + LIST, item)]
             if self._scope.single is not None:
                 keys += self._around.keys_for(self._scope.refs, self._scope.path, item)
                 if resumed:

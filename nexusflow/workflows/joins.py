@@ -8,14 +8,14 @@ in the database, exactly once, and that member alone publishes the body. Celery'
 from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from celery import states
 from celery.backends.base import BaseBackend
 from celery.canvas import maybe_signature
 
+from nexusflow.log import get_logger
 from nexusflow.workflows.canvas import chord_body
 
-log = structlog.get_logger(logger=__name__)
+log = get_logger(__name__)
 
 
 class PostgresJoins(BaseBackend):  # type: ignore[misc]  # Celery has no types

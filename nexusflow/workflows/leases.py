@@ -7,16 +7,16 @@ import threading
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
 from celery import signals
 from celery.exceptions import WorkerLostError
 from celery.worker import state
 
 from nexusflow.db.session import control_session
 from nexusflow.errors import ClusterUnusable
+from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 
-log = structlog.get_logger(logger=__name__)
+log = get_logger(__name__)
 
 RENEW = sa.text(
     "UPDATE segments SET lease_until = now() + make_interval(secs => :lease)"

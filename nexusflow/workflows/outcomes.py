@@ -35,7 +35,8 @@ class Outcome:
 
 
 Key = tuple[str, str]
-"""A step's path and its item path."""
+"""A step's path and its item path; the path of a foreach with LIST behind it stands for the foreach's list."""
+LIST = "[]"
 
 
 class RecentlyUsed(Generic[V]):
@@ -69,9 +70,9 @@ class RecentlyUsed(Generic[V]):
 _outcomes: RecentlyUsed[Outcome] = RecentlyUsed(CACHE_BYTES)
 
 FETCH = """
-SELECT s.step, s.item, s.state, s.output, s.error, s.items,
-       coalesce(pg_column_size(s.output), 0) + coalesce(pg_column_size(s.items), 0)
-FROM unnest(%(steps)s::text[], %(items)s::text[]) AS k(step, item)
+SELECT k.name, s.item, s.state, CASE WHEN NOT k.list THEN s.output END, s.error, CASE WHEN k.list THEN s.items END,
+       pg_column_size(CASE WHEN k.list THEN s.items ELSE s.output END)
+FROM unnest(%(names)s::text[], %(steps)s::text[], %(items)s::text[], %(lists)s::bool[]) AS k(name, step, item, list)
 JOIN steps s ON s.run_id = %(run)s AND s.step = k.step AND s.item = k.item
 """
 
@@ -88,14 +89,20 @@ def fetch(claim: Claim, keys: Iterable[Key]) -> dict[Key, Outcome]:
         else:
             found[key] = cached
     if missing:
-        parameters = {"run": run, "steps": [key[0] for key in missing], "items": [key[1] for key in missing]}
+        parameters = {
+            "run": run,
+            "names": [name for name, _ in missing],
+            "steps": [name.removesuffix(LIST) for name, _ in missing],
+            "items": [item for _, item in missing],
+            "lists": [name.endswith(LIST) for name, _ in missing],
+        }
         with tenant_pipeline(claim.hint.tenant) as pipeline:
             pipeline.begin()
             rows = pipeline.run(FETCH, parameters)
-        for step, item, state, output, error, items, size in rows.fetchall():
-            found[step, item] = outcome = Outcome(state, output, error, items)
+        for name, item, state, output, error, items, size in rows.fetchall():
+            found[name, item] = outcome = Outcome(state, output, error, items)
             if state in STEP_TERMINAL or items is not None:
-                _outcomes.put((run, step, item), outcome, 4 * size + 500)
+                _outcomes.put((run, name, item), outcome, 4 * (size or 0) + 500)
     return found
 
 
@@ -149,7 +156,7 @@ class Surroundings:
         keys = [(ref, item_prefix(item, self._depth_of(ref))) for ref in refs]
         for around in self.scopes(scope):
             if around.kind == "foreach":
-                keys.append((around.step, item_prefix(item, around.depth - 1)))
+                keys.append((around.step + LIST, item_prefix(item, around.depth - 1)))
         return keys
 
     def load(self, keys: Iterable[Key]) -> None:
@@ -171,7 +178,7 @@ class Surroundings:
         return roots
 
     def _add_loop_variables(self, roots: dict[str, Any], around: Scope, item: str) -> None:
-        foreach = self.known.get((around.step, item_prefix(item, around.depth - 1)))
+        foreach = self.known.get((around.step + LIST, item_prefix(item, around.depth - 1)))
         index = int(item.split(".")[around.depth - 1])
         name = self._plan.steps[around.step].spec["with"]["as"]
         roots[name] = (foreach.items or [])[index] if foreach else None

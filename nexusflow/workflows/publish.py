@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-import structlog
 from kombu.exceptions import OperationalError
 
+from nexusflow.log import get_logger
 from nexusflow.workflows import canvas
 from nexusflow.workflows.plan import Plan
 from nexusflow.workflows.work import Fired
 
-log = structlog.get_logger(logger=__name__)
+log = get_logger(__name__)
 
 
 def publish(plan: Plan, tenant: str, run: str, ready: Iterable[Fired]) -> bool:

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import psycopg
 import sqlalchemy as sa
-import structlog
 
 from nexusflow.errors import ClusterUnusable
+from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows import work
 from nexusflow.workflows.act import FileOpener
@@ -30,7 +30,7 @@ from nexusflow.workflows.work import Claim, Effects, FenceLost, Fired, Hint, Hol
 SLICE_SECONDS = 0.25
 DATABASE_DOWN = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, ClusterUnusable)
 
-log = structlog.get_logger(logger=__name__)
+log = get_logger(__name__)
 _runs = Runs()
 T = TypeVar("T")
 
