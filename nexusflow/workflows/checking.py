@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nexusflow.workflows.definition import ActionInfo
 from nexusflow.workflows.document import Document
 from nexusflow.workflows.expressions import ExpressionError
+from nexusflow.workflows.loader import MAX_BYTES
 from nexusflow.workflows.outline import ScopeView
 
 MAX_STEPS = 5_000
@@ -19,7 +20,7 @@ JqChecker = Callable[[str], ExpressionError | None]
 class Limits:
     """How large a definition may be. ``definition_bytes``: its text."""
 
-    definition_bytes: int = 1_048_576
+    definition_bytes: int = MAX_BYTES
     steps: int = MAX_STEPS
 
 

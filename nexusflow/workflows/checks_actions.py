@@ -13,10 +13,8 @@ from nexusflow.workflows.schemas import SchemaProblem, check_schema, validate
 from nexusflow.workflows.suggestions import closest
 
 _SCOPES = ("foreach", "switch")
-_ABOUT_THE_HOLDER = frozenset(
-    {"required", "additionalProperties", "unevaluatedProperties"}
-    | {"minItems", "maxItems", "minProperties", "maxProperties", "type"}
-)
+_UNKNOWN_FIELD = ("additionalProperties", "unevaluatedProperties")
+_ABOUT_THE_HOLDER = ("required", "minItems", "maxItems", "minProperties", "maxProperties", "type")
 """Keywords whose verdict on a list or an object holds whatever its values are."""
 
 
@@ -44,27 +42,39 @@ def check_inputs(checking: Checking) -> Iterator[Problem]:
         if action is None or not isinstance(given, Mapping):
             continue
         base = child(step.pointer, "with")
-        for problem in validate(action.input, given):
-            if _is_certain(problem, given):
-                pointer = base + problem.pointer
-                is_unknown = problem.keyword in ("additionalProperties", "unevaluatedProperties")
+        for found in validate(action.input, given):
+            problem = _certain(found, given)
+            if problem is not None:
+                is_unknown = problem.keyword in _UNKNOWN_FIELD
                 message = f"Input of {step.type}: {problem.message}"
+                pointer = base + problem.pointer
                 yield checking.document.problem(pointer, "INVALID_ACTION_INPUT", message, problem.hint, key=is_unknown)
 
 
-def _is_certain(problem: SchemaProblem, given: Any) -> bool:
-    """Whether a problem stands whatever the expressions in the input give."""
-    if problem.keyword in ("additionalProperties", "unevaluatedProperties"):
+def _certain(problem: SchemaProblem, given: Any) -> SchemaProblem | None:
+    """A problem that stands whatever the expressions in the input give, or None.
+
+    Where none of several forms fits, each of them must break on something certain; one such thing is told.
+    """
+    if not problem.branches:
+        return problem if _stands(problem, given) else None
+    forms = [[left for each in form if (left := _certain(each, given))] for form in problem.branches]
+    if not all(forms):
+        return None
+    told = [each for form in forms for each in form]
+    if any(each.pointer == problem.pointer for each in told):
+        return problem
+    return max(told, key=lambda each: each.pointer.count("/"))
+
+
+def _stands(problem: SchemaProblem, given: Any) -> bool:
+    if problem.keyword in _UNKNOWN_FIELD:
         return True
-    if problem.branches:
-        return all(any(_is_certain(each, given) for each in branch) for branch in problem.branches)
     value = _value_at(given, problem.pointer)
     if isinstance(value, str):
-        template = _template_kind(value)
-        return template == "text" or (template == "mixed" and problem.keyword == "type")
-    if not _holds_expression(value):
-        return True
-    return problem.keyword in _ABOUT_THE_HOLDER
+        kind = _template_kind(value)
+        return kind == "text" or (kind == "mixed" and problem.keyword == "type")
+    return problem.keyword in _ABOUT_THE_HOLDER or not _holds_expression(value)
 
 
 def _value_at(value: Any, pointer: str) -> Any:

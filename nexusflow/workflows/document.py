@@ -94,6 +94,7 @@ class Reading:
     def check_depth(self, pointer: str, at: Position, depth: int) -> None:
         """Raises Unreadable where lists and mappings are nested too deep."""
         if depth > MAX_DEPTH:
+            self.problems.clear()  # What such nesting broke on the way down would only hide it.
             raise self.stop(
                 "",
                 at,
@@ -102,16 +103,18 @@ class Reading:
                 "Flatten the definition.",
             )
 
-    def check_text(self, pointer: str, at: Position, value: str) -> None:
-        """Note characters that no database, file or message could carry."""
+    def clean_text(self, pointer: str, at: Position, value: str) -> str:
+        """The text without characters that no database, file or message could carry; they are noted."""
         found = _NO_TEXT.search(value)
-        if found:
-            what = "a NUL character (\\u0000)" if found.group() == "\0" else "half of a surrogate pair"
-            self.refuse(pointer, at, "CHARACTER_REFUSED", f"This text holds {what}.", "Remove that character.")
+        if found is None:
+            return value
+        what = "a NUL character (\\u0000)" if found.group() == "\0" else "half of a surrogate pair"
+        hint = "Remove that character."
+        self.refuse(pointer, at, "CHARACTER_REFUSED", f"This text holds {what}.", hint, broken=True)
+        return _NO_TEXT.sub("\ufffd", value)
 
     def check_key(self, pointer: str, key: str, at: Position) -> bool:
         """Whether a key is new in its mapping; a second one is noted."""
-        self.check_text(pointer, at, key)
         first = self.keys.get(pointer)
         if first is None:
             self.keys[pointer] = at

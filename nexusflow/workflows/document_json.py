@@ -59,8 +59,7 @@ class _Reader:
             text = self._string()
             if self.at - begin == len(text) + 2:
                 self.reading.positions[pointer] = at._replace(text=at.column + 1)
-            self.reading.check_text(pointer, at, text)
-            return text
+            return self.reading.clean_text(pointer, at, text)
         number = _NUMBER.match(self.text, self.at)
         if number:
             return self._number(number, pointer, at)
@@ -76,7 +75,7 @@ class _Reader:
             if self.skip_space() != '"':
                 raise self.syntax("a key in double quotes is expected here")
             at = self.position()
-            key = self._string()
+            key = self.reading.clean_text(pointer, at, self._string())
             below = child(pointer, key)
             is_new = self.reading.check_key(below, key, at)
             if self.skip_space() != ":":

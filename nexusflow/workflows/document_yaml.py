@@ -10,6 +10,7 @@ from nexusflow.workflows.scalars import ScalarRefused, plain_value
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SYNTAX_HINTS = {
+    "tab character": "Indent with spaces, not tabs.",
     "mapping values are not allowed": "Quote a value that holds ': ', and check the indentation.",
     "could not find expected ':'": "A key is followed by a colon and a space; keys of one mapping share a column.",
     "did not find expected key": "Keys of one mapping start in the same column: check the indentation.",
@@ -133,7 +134,7 @@ class _Builder:
             self.reading.refuse(pointer, at, "KEY_NOT_TEXT", "A list or a mapping cannot be a key.", hint)
             self.value(event, child(pointer, "?"), depth + 1)
             return None
-        text: str = event.value
+        text = self.reading.clean_text(pointer, at, event.value)
         if not event.implicit[0]:
             return text
         if text == "<<":
@@ -158,7 +159,7 @@ class _Builder:
         # Only where nothing was folded or unescaped does an offset in the value give a column of the line.
         if end and end.line + 1 == at.line and end.column + 1 - at.column == len(text) + 2 * quotes:
             self.reading.positions[pointer] = at._replace(text=at.column + quotes)
-        self.reading.check_text(pointer, at, text)
+        text = self.reading.clean_text(pointer, at, text)
         if not event.implicit[0]:
             return text
         try:
