@@ -168,6 +168,11 @@ def test_a_jq_bomb_is_one_error(sandbox: Sandbox, source: str) -> None:
     assert refused(sandbox, source, None, "jq").code == "EXPRESSION_LIMIT"
 
 
+def test_memory_is_limited_before_time_is(sandbox: Sandbox) -> None:
+    assert sandbox.jq('"a" * 50000000 | length', None) == 50_000_000
+    assert "memory" in refused(sandbox, '"a" * 1000000000 | length', None, "jq").message
+
+
 def test_the_environment_is_empty_and_files_are_out_of_reach(sandbox: Sandbox) -> None:
     assert os.environ
     assert sandbox.jq("[env, $ENV, env.PATH, input_filename]", 1) == [{}, {}, None, None]
@@ -267,7 +272,10 @@ def test_a_forked_process_makes_its_own_children(sandbox: Sandbox) -> None:
         from nexusflow.workflows.sandbox import get_sandbox
         assert get_sandbox().cel("1 + 1", {}) == 2
         mine = [child.process.pid for child in get_sandbox()._idle]
+        places = get_sandbox()._places
+        places.acquire(), places.acquire()  # other threads are evaluating while this one forks
         forked = os.fork()
+        places.release(2) if forked else None
         assert get_sandbox().cel("2 + 2", {}) == 4
         assert ([child.process.pid for child in get_sandbox()._idle] == mine) == bool(forked)
         if not forked:
