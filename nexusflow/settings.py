@@ -3,8 +3,11 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from nexusflow.errors import NexusError, Problem
 
 
 class Settings(BaseSettings):
@@ -62,7 +65,34 @@ class Settings(BaseSettings):
     """The lowest level written to the log."""
 
 
+_chosen: list[Settings] = []
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read from the environment once."""
-    return Settings()
+    """The settings of this process, read from the environment once. Raises NexusError for a value that cannot be."""
+    if _chosen:
+        return _chosen[-1]
+    try:
+        return Settings()
+    except ValidationError as error:
+        named = [(f"NEXUSFLOW_{'__'.join(map(str, each['loc']))}".upper(), each["msg"]) for each in _wrong(error)]
+        raise _unreadable([f"{variable}: {message}" for variable, message in named]) from None
+    except SettingsError as error:
+        raise _unreadable([f"NEXUSFLOW_*: {error}"]) from None
+
+
+def use_settings(settings: Settings | None) -> None:
+    """From now on these are this process's settings (None: those of the environment), as for an embedded cluster's."""
+    _chosen[:] = [] if settings is None else [settings]
+    get_settings.cache_clear()
+
+
+def _wrong(error: ValidationError) -> list[ErrorDetails]:
+    """Without the values, since they may be secrets."""
+    return error.errors(include_input=False, include_url=False, include_context=False)
+
+
+def _unreadable(messages: list[str]) -> NexusError:
+    problems = [Problem("", None, None, "INVALID_SETTINGS", f"{message}.") for message in messages]
+    return NexusError("INVALID_SETTINGS", "The settings cannot be used.", "Correct the variables.", 500, problems)
