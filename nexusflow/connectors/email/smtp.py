@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 
-from nexusflow.connectors.answers import certificate_fault, no_answer, shorten
+from nexusflow.connectors.answers import causes, certificate_fault, no_answer, shorten
 from nexusflow.connectors.base import StepContext
 from nexusflow.connectors.email.actions import RefusedRecipient, SendInput, SendOutput
 from nexusflow.errors import Permanent, StepError, Transient
@@ -42,7 +42,7 @@ def deliver(context: StepContext, given: SendInput) -> SendOutput:
     except ssl.SSLError as error:
         raise certificate_fault(VENDOR, error) from error
     except (smtplib.SMTPException, OSError) as error:
-        raise no_answer(VENDOR, error, timed_out=isinstance(error, TimeoutError)) from error
+        raise no_answer(VENDOR, error, timed_out=causes(error)(TimeoutError)) from error
     return SendOutput(
         message_id=str(message["Message-ID"]),
         accepted=[one for one in unique if one not in refused],
@@ -120,7 +120,8 @@ def message_id(idempotency_key: str, domain: str) -> str:
 
 def _address(text: str) -> Address:
     """``a@b.c`` or ``Name <a@b.c>``; raises Permanent ADDRESS_INVALID, also for one that would start a new header."""
-    name, spec = parseaddr(text)
+    found = getaddresses([text])
+    name, spec = found[0] if len(found) == 1 else ("", "")
     if any(ord(letter) < 32 for letter in text) or len(text) > 320 or not ADDRESS.fullmatch(spec):
         raise Permanent("ADDRESS_INVALID", f"'{shorten(text, 100)}' is no e-mail address.", "Correct it.")
     try:

@@ -34,7 +34,8 @@ def is_reachable(address: Address, allowed: str) -> bool:
         return False
     if allowed == "all" or (allowed == "loopback" and address.is_loopback):
         return True
-    return address.is_global and not address.is_reserved
+    site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not address.is_reserved and not site_local
 
 
 def resolve(host: str, port: int, allowed: str) -> list[str]:

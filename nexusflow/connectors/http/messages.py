@@ -54,7 +54,7 @@ def parse_url(text: str, base: httpx2.URL | None = None) -> httpx2.URL:
         url = base.join(text) if base is not None else httpx2.URL(text)
     except (httpx2.InvalidURL, ValueError) as error:
         raise Permanent("URL_INVALID", f"'{text[:200]}' is not an address: {error}.") from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or "%" in url.host:
         raise Permanent("URL_INVALID", f"'{text[:200]}' is not an http:// or https:// address.", "Write it in full.")
     if url.userinfo:
         raise Permanent(

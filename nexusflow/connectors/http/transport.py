@@ -1,5 +1,6 @@
 """HTTP connections that are made to checked addresses only and never outlive the step's deadline."""
 
+import atexit
 import ssl
 import threading
 import time
@@ -95,13 +96,15 @@ class GuardedBackend(httpcore2.NetworkBackend):
 @lru_cache(maxsize=4)
 def shared_pool(allowed: str) -> httpcore2.ConnectionPool:
     """The process's pool of kept-alive connections for one answer to "which addresses are allowed"."""
-    return httpcore2.ConnectionPool(
+    pool = httpcore2.ConnectionPool(
         ssl_context=httpcore2.default_ssl_context(),
         max_connections=CONNECTIONS,
         max_keepalive_connections=IDLE_CONNECTIONS,
         keepalive_expiry=IDLE_SECONDS,
         network_backend=GuardedBackend(allowed),
     )
+    atexit.register(pool.close)
+    return pool
 
 
 @contextmanager

@@ -84,7 +84,8 @@ def _failure(error: Exception) -> StepError:
         return certificate_fault("HubSpot", error.__context__ or error)
     if isinstance(error, urllib3.exceptions.HTTPError):
         reason = getattr(error, "reason", None) or error
-        return no_answer("HubSpot", reason, timed_out=beneath(urllib3.exceptions.TimeoutError))
+        late = beneath(urllib3.exceptions.TimeoutError) and not beneath(urllib3.exceptions.NewConnectionError)
+        return no_answer("HubSpot", reason, timed_out=late)
     if isinstance(error, OpenApiException):
         return Permanent("VENDOR_REFUSED", f"HubSpot's answer cannot be used: {shorten(str(error))}.", cause="provider")
     raise error

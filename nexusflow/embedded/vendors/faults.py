@@ -86,6 +86,8 @@ class FaultGate:
             if fault.kind == "hang":
                 return
         if fault.kind == "status":
+            while (await receive()).get("more_body"):
+                pass
             await _failed(fault, vendor)(scope, receive, send)
             return
         scope["nexusflow.fault"] = fault

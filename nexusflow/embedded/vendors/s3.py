@@ -52,10 +52,12 @@ class LocalS3:
 
     async def _object(self, request: Request) -> Response:
         bucket, key = request.path_params["bucket"], request.path_params["key"]
+        # Read before the first answer: what a client still sends would be taken for its next request.
+        content = await request.body()
         if not self._store.has_bucket(bucket):
             return _error(404, "NoSuchBucket", "The specified bucket does not exist")
         if request.method == "PUT":
-            return await self._put(request, bucket, key)
+            return self._put(request, bucket, key, content)
         if request.method == "DELETE":
             self._store.delete(bucket, key)
             self._calls.add("s3", "delete_object", bucket=bucket, key=key)
@@ -73,8 +75,7 @@ class LocalS3:
             return Response(headers={**headers, "content-length": str(kept.size)})
         return Response(self._store.read(bucket, kept), headers=headers)
 
-    async def _put(self, request: Request, bucket: str, key: str) -> Response:
-        content = await request.body()
+    def _put(self, request: Request, bucket: str, key: str, content: bytes) -> Response:
         if request.headers.get("x-amz-content-sha256", "").startswith("STREAMING-"):
             content = _unchunk(content)
         metadata = {name[len(META) :]: value for name, value in request.headers.items() if name.startswith(META)}

@@ -61,7 +61,7 @@ class Admin:
             return Response(status_code=204)
         try:
             self._faults.add(await request.json())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             return JSONResponse({"error": str(error)}, 400)
         return Response(status_code=204)
 
