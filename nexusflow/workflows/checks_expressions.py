@@ -112,7 +112,7 @@ def _unseen(name: str, site: Site, elsewhere: Mapping[str, StepView]) -> tuple[s
                 hint = f"'{name}' comes after it: remove that need, or refer to another step."
             else:
                 hint = f"Add {name} to the needs of '{asking.id}'."
-            message = f"steps.{name} is referred to, but '{name}' does not come before '{asking.id}'."
+            message = f"'steps.{name}' is referred to, but '{name}' does not come before '{asking.id}'."
             return "REFERENCE_NOT_ANCESTOR", message, hint
         asking = scope.owner
         if asking is None:
@@ -122,9 +122,9 @@ def _unseen(name: str, site: Site, elsewhere: Mapping[str, StepView]) -> tuple[s
     if hidden is not None and hidden.scope.owner is not None:
         holder = hidden.scope.owner.id
         if any(scope.owner is hidden.scope.owner for scope in _scopes_of(site)):
-            message = f"steps.{name} is in another branch of '{holder}', which does not run when this one does."
+            message = f"'steps.{name}' is in another branch of '{holder}', which does not run when this one does."
             return "REFERENCE_NOT_ANCESTOR", message, "Refer to a step of this branch, or to one before the switch."
-        message = f"steps.{name} is inside of '{holder}' and not seen from here."
+        message = f"'steps.{name}' is inside of '{holder}' and not seen from here."
         return "REFERENCE_NOT_ANCESTOR", message, f"Refer to steps.{holder}.output, and give '{holder}' that output."
     seen = _seen_names(site)
     return "UNKNOWN_REFERENCE", f"There is no step '{name}'.", hint_for(name, seen, "Seen here")

@@ -119,7 +119,7 @@ def _check_meta(schema: Mapping[str, Any], known: set[str]) -> list[SchemaProble
     found: dict[str, SchemaProblem] = {}
     for error in jsonschema_rs.Draft202012Validator({"$ref": _DIALECT}, offline=True).iter_errors(schema):
         pointer = "".join(child("", part) for part in error.instance_path)
-        message = f"{json.dumps(error.instance, ensure_ascii=False)[:60]} cannot stand here in a JSON Schema."
+        message = f"A JSON Schema cannot have {json.dumps(error.instance, ensure_ascii=False)[:60]} here."
         hint = ""
         if error.instance_path and error.instance_path[-1] == "type":
             hint = "A type is string, integer, number, boolean, array, object or null."

@@ -50,7 +50,11 @@ def validate(schema: Mapping[str, Any], value: Any) -> list[SchemaProblem]:
 @lru_cache(maxsize=256)
 def _validator(key: str) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(
-        json.loads(key), offline=True, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions()
+        json.loads(key),
+        offline=True,
+        validate_formats=True,
+        pattern_options=jsonschema_rs.RegexOptions(),
+        email_options=jsonschema_rs.EmailOptions(require_tld=True),
     )
 
 

@@ -1,4 +1,7 @@
+import json
+import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -171,3 +174,53 @@ def test_published_schema_is_current_and_fits_the_language() -> None:
     assert validate(schema, load(HEAD + "steps: [{id: a, type: approval}]").data) != []
     described = [word for model in schema["$defs"].values() for word in model["properties"].values()]
     assert all("description" in word for word in described)
+
+
+def test_the_reference_is_right() -> None:
+    page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[2].split("```")[0]
+    assert problems_of(example) == []
+    used = {
+        code
+        for path in (ROOT / "nexusflow" / "workflows").glob("*.py")
+        if path.stem.startswith(("check", "document", "loader", "scalars", "model_problems"))
+        for code in re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"', path.read_text(encoding="utf-8"))
+    } - {"NULL", "TRUE", "FALSE", "RULES"}
+    assert {code for code in used if f"`{code}`" not in page} == set()
+
+
+SPOILS: tuple[Any, ...] = (
+    *(None, True, 0, -1.5, "", "x", "${{", "${{ steps.a }}"),
+    *([], ["a"], [[]], {}, {"a": 1}, {"": {}}),
+)
+
+
+def spoil(value: Any, random: Random) -> Any:
+    """The value with one place somewhere in it replaced, renamed or removed."""
+    if isinstance(value, dict) and value and random.random() < 0.9:
+        key = random.choice(list(value))
+        kept = {name: inner for name, inner in value.items() if name != key}
+        if random.random() < 0.1:
+            return kept | {random.choice(["steps", "with", "id", "x"]): value[key]}
+        return kept if random.random() < 0.1 else kept | {key: spoil(value[key], random)}
+    if isinstance(value, list) and value and random.random() < 0.9:
+        place = random.randrange(len(value))
+        return [*value[:place], spoil(value[place], random), *value[place + 1 :]]
+    return random.choice(SPOILS)
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_a_spoilt_definition_is_refused_or_accepted_but_never_breaks_the_checks(path: Path) -> None:
+    random = Random(path.stem)
+    text = yaml.safe_load(path.read_text(encoding="utf-8"))["definition"]
+    for _ in range(60):
+        data = yaml.safe_load(text)
+        for _ in range(random.randint(1, 3)):
+            data = spoil(data, random)
+        for problem in problems_of(json.dumps(data), check_jq=None):
+            assert problem.message.strip(), problem
+            assert problem.line, problem
+        cut = random.randrange(len(text))
+        problems_of(
+            text[:cut] + random.choice("{}[]\"':-\t\n&*!$ ") + text[cut + random.randint(0, 2) :], check_jq=None
+        )

@@ -95,6 +95,7 @@ SCHEMA: dict[str, Any] = {
         ({"id": 0}, "/id", "'id' is 0; it must be at least 1."),
         ({"id": 1, "emial": "x"}, "/emial", "There is no field 'emial'."),
         ({"id": 1, "email": "x"}, "/email", "'email' is \"x\"; it must be a valid e-mail address."),
+        ({"id": 1, "email": "a@b"}, "/email", "'email' is \"a@b\"; it must be a valid e-mail address."),
         ({"id": 1, "size": "XL"}, "/size", '\'size\' is "XL"; it must be one of "S", "M" or "L".'),
         ({"id": 1, "note": 5}, "/note", "'note' is 5; it must be text or null."),
         ({"id": 1, "list": [1]}, "/list/0", "Item 0 is 1; it must be an object."),
