@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from nexusflow.embedded.children import Child
 from nexusflow.embedded.home import Home
@@ -106,8 +108,13 @@ class Broker:
             self._child.stop(grace)
 
     def _answers(self) -> bool:
+        if not self.child.is_alive:  # whoever has the port may be someone else
+            return False
+        once = Retry(NoBackoff(), 0)
         try:
-            with redis.Redis(host=HOST, port=self.port, password=self._password, socket_timeout=2) as client:
+            with redis.Redis(
+                host=HOST, port=self.port, password=self._password, socket_timeout=2, retry=once
+            ) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

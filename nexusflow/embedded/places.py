@@ -64,12 +64,21 @@ def _copy(installed: Path, version: str) -> Path:
     target = SHARED / f"postgresql-{version}"
     if not target.exists():
         draft = SHARED / f".postgresql-{version}.{os.getpid()}"
-        shutil.copytree(installed, draft, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
+        # The programs find the wheel's libraries by their place beside the package: keep the layout.
+        package = installed.parent
+        for folder in (installed, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(
+                    folder,
+                    draft / folder.relative_to(package.parent),
+                    ignore=shutil.ignore_patterns("include", "*.a"),
+                    symlinks=True,
+                )
         try:
             draft.rename(target)
         except OSError:  # another start was faster
             shutil.rmtree(draft)
-    return target
+    return target / installed.relative_to(installed.parents[1])
 
 
 def _make_root_folder(path: Path) -> None:

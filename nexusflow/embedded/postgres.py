@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +35,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+if sys.platform == "linux":
+    SETTINGS["recovery_init_sync_method"] = "syncfs"  # one call instead of an fsync a file: 0.3 s for 5 s after a kill
 _PASSING = ("Address already in use", "pre-existing shared memory", "lock file", "could not create any TCP/IP")
 
 

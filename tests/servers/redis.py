@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.servers.programs import find_redis
 from tests.servers.server import HOST, Server, ServerDidNotStart
@@ -50,7 +52,7 @@ class RedisServer(Server):
             return False
 
     def client(self) -> redis.Redis:
-        return redis.Redis(host=HOST, port=self.port, password=PASSWORD, socket_timeout=5)
+        return redis.Redis(host=HOST, port=self.port, password=PASSWORD, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
     def flush(self) -> None:
         """Forget everything."""
