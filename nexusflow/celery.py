@@ -3,10 +3,31 @@
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, bootsteps
 from celery.exceptions import Reject
+from kombu import Exchange, Queue
+
+from nexusflow.queues import QUEUES
 
 app = Celery("nexusflow", config_source="celeryconfig")
+
+
+class DeadLetters(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Declares the dead-letter queues whenever a worker connects: without them at-least-once dead letters wait."""
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def start(self, consumer: Any) -> None:
+        """Declare each queue's dead-letter exchange and queue on RabbitMQ; Redis brokers have no dead letters."""
+        if consumer.connection.transport.driver_type != "amqp":
+            return
+        for spec in QUEUES:
+            exchange = Exchange(spec.dead, type="direct", durable=True)
+            dead = Queue(spec.dead, exchange, spec.dead, durable=True, queue_arguments={"x-queue-type": "quorum"})
+            dead.bind(consumer.connection.default_channel).declare()
+
+
+app.steps["consumer"].add(DeadLetters)
 
 
 class TenantTask(Task):  # type: ignore[misc]  # Celery has no types
