@@ -59,5 +59,4 @@ def _explain(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _kinds(error: jsonschema_rs.ValidationError) -> set[str]:
-    wanted = getattr(error.kind, "types", None) or getattr(error.kind, "type", "")
-    return {wanted} if isinstance(wanted, str) else set(map(str, wanted))
+    return set(map(str, getattr(error.kind, "types", None) or ()))

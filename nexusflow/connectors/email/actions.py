@@ -11,16 +11,14 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Addresses = Annotated[
-    list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(max_length=100)
-]
+Addresses = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
 class SendInput(ActionModel):
     """The message: a text, an HTML version, or both."""
 
-    to: Annotated[Addresses, Field(min_length=1, description="The recipients: an address or a list of them.")]
-    cc: Annotated[Addresses, Field(default_factory=list, description="Who gets a copy.")]
+    to: Addresses = Field(description="The recipients: an address or a list of them.", min_length=1, max_length=100)
+    cc: Addresses = Field(default_factory=list, description="Who gets a copy.", max_length=100)
     subject: str = Field(description="The subject, on one line.", max_length=500)
     text: str | None = Field(default=None, description="The message as plain text.")
     html: str | None = Field(default=None, description="The message as HTML.")

@@ -7,14 +7,15 @@ from email.policy import default
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from nexusflow.connectors.email.actions import SendInput, SendOutput, send
 from nexusflow.errors import Permanent, StepError, Transient
 from tests.integration.connectors.conftest import Vendors
 
 
-def write(vendors: Vendors, seconds: float = 10.0, **given: Any) -> SendOutput:
-    mail = {"to": "ada@example.com", "subject": "Hello", "text": "Hi", **given}
+def write(vendors: Vendors, seconds: float = 10.0, sender: str = "", **given: Any) -> SendOutput:
+    mail = {"to": "ada@example.com", "subject": "Hello", "text": "Hi", **given} | ({"from": sender} if sender else {})
     return send(vendors.context("email", seconds), SendInput.model_validate(mail))
 
 
@@ -40,7 +41,7 @@ def test_a_mail_arrives_whole(vendors: Vendors) -> None:
         text="Zeile\n.\nnoch eine: ü",
         html="<p>ü</p>",
         reply_to="desk@example.com",
-        **{"from": "Robot <robot@firm.example>"},
+        sender="Robot <robot@firm.example>",
     )
     mail = kept(vendors, sent.message_id)
     assert sent.accepted == ["ada@example.com", "bob@example.com", "cy@example.com"]
@@ -111,3 +112,9 @@ def test_a_server_without_tls_is_refused_where_tls_is_asked_for(vendors: Vendors
 def test_a_missing_host_says_what_to_set(vendors: Vendors) -> None:
     with pytest.raises(Permanent, match="CREDENTIAL_MISSING"):
         send(vendors.context("email", host=""), SendInput(to=["ada@example.com"], subject="s", text="t"))
+
+
+@pytest.mark.parametrize("to", [[], "", ["a@example.com"] * 101])
+def test_recipients_are_one_to_a_hundred(vendors: Vendors, to: Any) -> None:
+    with pytest.raises((ValidationError, Permanent)):
+        write(vendors, to=to)

@@ -11,6 +11,7 @@ from nexusflow.connectors.base import Action
 from nexusflow.connectors.registry import TABLE, _by_name, actions, get_action
 from nexusflow.errors import NotFound
 from nexusflow.workflows.catalogue import catalogue
+from nexusflow.workflows.checks import check
 from nexusflow.workflows.definition import ActionStep, Definition
 from nexusflow.workflows.loader import load
 
@@ -96,3 +97,9 @@ def test_the_table_loads_without_the_vendors_sdks() -> None:
     code = f"import sys, nexusflow.connectors.registry; print([m for m in '{slow}'.split() if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_passes_the_checks(path: Path) -> None:
+    _, problems = check(load(path.read_bytes(), name=path.name), catalogue())
+    assert problems == []
