@@ -13,9 +13,10 @@ from nexusflow.errors import InvalidInput, NotFound, Problem
 from nexusflow.settings import get_settings
 from nexusflow.workflows import models
 from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import parse_definition
+from nexusflow.workflows.checks import Limits, parse_definition
 from nexusflow.workflows.consequences import patience
 from nexusflow.workflows.definition import Definition
+from nexusflow.workflows.expressions import check_jq
 from nexusflow.workflows.plan import Plan, compile_plan
 from nexusflow.workflows.schemas import validate
 from nexusflow.workflows.statements import NEW_RUN_EVENT, WAKE
@@ -44,12 +45,19 @@ def ensure_tenant(name: str) -> str:
         return str(connection.execute(sa.select(tenants.c.id).where(tenants.c.name == name)).scalar_one())
 
 
-def save_version(tenant: str, source: bytes) -> Version:
-    """Check, compile and keep a definition; the same text again is the same version.
+def read_definition(source: bytes, name: str = "") -> Definition:
+    """Read and check a definition under this deployment's limits and actions; ``name``: the file it came from.
 
     Raises InvalidDefinition with every problem at once.
     """
-    definition = parse_definition(source, catalogue())
+    settings = get_settings()
+    limits = Limits(settings.max_definition_bytes, settings.max_steps)
+    return parse_definition(source, catalogue(), name=name, limits=limits, check_jq=check_jq)
+
+
+def save_version(tenant: str, source: bytes, name: str = "") -> Version:
+    """Check, compile and keep a definition; the same text again is the same version. Raises InvalidDefinition."""
+    definition = read_definition(source, name)
     plan = compile_plan(definition, catalogue())
     config = definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     with tenant_session(tenant) as connection:
