@@ -1,0 +1,152 @@
+"""What one reads of runs: a summary, the steps with their states, the events. Doors call these and nothing below.
+
+A foreach of ten thousand items is read as counts a step: no item's output is loaded.
+"""
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from nexusflow.db.session import tenant_session
+from nexusflow.errors import InvalidInput, NotFound
+from nexusflow.workflows.plans import plan_of
+from nexusflow.workflows.report_rows import read_records
+from nexusflow.workflows.report_steps import StepReport, derive_steps
+from nexusflow.workflows.schemas import mask
+from nexusflow.workflows.states import RUN_TERMINAL
+
+MIN_ID_PREFIX = 8
+MAX_EVENTS = 1_000
+
+_HEAD = """
+SELECT r.id, r.status, r.ending, r.cause, r.error, r.accepted_at, r.started_at, r.finished_at, r.version_id,
+       w.name AS workflow, v.number AS version, now() AS read_at
+       {more}
+FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id
+WHERE r.id = :run
+"""
+HEAD = sa.text(_HEAD.format(more=""))
+HEAD_WITH_DATA = sa.text(_HEAD.format(more=", r.input, r.output, v.config -> 'input' -> 'schema' AS schema"))
+EVENTS = sa.text("SELECT at, type, step, item, data FROM run_events WHERE run_id = :run ORDER BY id DESC LIMIT :limit")
+BY_PREFIX = sa.text("SELECT id FROM runs WHERE id BETWEEN :low AND :high ORDER BY id DESC LIMIT 5")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run: its status, and once it is over its output or its error.
+
+    ``ending``: the bad end it is on its way to, while its last steps finish. ``cause``: who has to act (user,
+    provider, platform). ``input`` has its sensitive values masked. ``seconds``: since it was accepted, or in all.
+    """
+
+    id: str
+    workflow: str
+    version: int
+    status: str
+    ending: str | None
+    cause: str | None
+    error: dict[str, Any] | None
+    input: Any
+    output: Any
+    accepted_at: datetime.datetime
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    seconds: float
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing of it will change any more."""
+        return self.status in RUN_TERMINAL
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run with its steps, in the plan's order."""
+
+    run: RunSummary
+    steps: tuple[StepReport, ...]
+
+
+@dataclass(frozen=True)
+class EventReport:
+    """One line of a run's log: ``run.accepted``, ``step.failed``, … with the step and item it is about, if any."""
+
+    at: datetime.datetime
+    type: str
+    step: str | None
+    item: str | None
+    data: dict[str, Any]
+
+
+def read_run(tenant: str, run: str) -> RunReport:
+    """The whole report of a run. Raises NotFound, ClusterUnusable."""
+    return _read(tenant, run, with_data=True)
+
+
+def read_progress(tenant: str, run: str) -> RunReport:
+    """The report without input and output (both None): cheap enough to be asked for several times a second.
+
+    Raises NotFound, ClusterUnusable.
+    """
+    return _read(tenant, run, with_data=False)
+
+
+def _read(tenant: str, run: str, *, with_data: bool) -> RunReport:
+    with tenant_session(tenant) as connection:
+        head = connection.execute(HEAD_WITH_DATA if with_data else HEAD, {"run": run}).mappings().first()
+        if head is None:
+            raise NotFound(f"There is no run {run}.", "Check the id, and NEXUSFLOW_TENANT.")
+        plan = plan_of(tenant, str(head["version_id"]))
+        records = read_records(connection, plan, run)
+    summary = _summary(head)
+    return RunReport(summary, derive_steps(plan, records, is_over=summary.is_terminal))
+
+
+def _summary(head: sa.RowMapping) -> RunSummary:
+    given = head.get("input")
+    end = head["finished_at"] or head["read_at"]
+    return RunSummary(
+        id=str(head["id"]),
+        workflow=head["workflow"],
+        version=head["version"],
+        status=head["status"],
+        ending=head["ending"] if head["finished_at"] is None else None,
+        cause=head["cause"],
+        error=head["error"],
+        input=mask(head.get("schema") or {}, given) if given is not None else None,
+        output=head.get("output"),
+        accepted_at=head["accepted_at"],
+        started_at=head["started_at"],
+        finished_at=head["finished_at"],
+        seconds=max(0.0, (end - head["accepted_at"]).total_seconds()),
+    )
+
+
+def read_events(tenant: str, run: str, limit: int = 20) -> list[EventReport]:
+    """A run's latest events, oldest first."""
+    with tenant_session(tenant) as connection:
+        rows = connection.execute(EVENTS, {"run": run, "limit": min(limit, MAX_EVENTS)}).all()
+    return [EventReport(row.at, row.type, row.step, row.item or None, row.data or {}) for row in reversed(rows)]
+
+
+def find_run(tenant: str, name: str) -> str:
+    """The run whose id is this, or begins so (8 characters at least). Raises InvalidInput, NotFound."""
+    given = name.strip().lower()
+    digits = given.replace("-", "")
+    if not re.fullmatch(r"[0-9a-f]{1,32}", digits) or len(digits) < MIN_ID_PREFIX:
+        raise InvalidInput(
+            f"'{name[:60]}' is no run's id.",
+            f"Give the id that `nexusflow run` printed, or its first {MIN_ID_PREFIX} characters or more.",
+        )
+    bounds = {"low": digits.ljust(32, "0"), "high": digits.ljust(32, "f")}
+    with tenant_session(tenant) as connection:
+        found = [str(row.id) for row in connection.execute(BY_PREFIX, bounds)]
+    if not found:
+        raise NotFound(f"There is no run {given}.", "Check the id, the folder you are in, and NEXUSFLOW_TENANT.")
+    if len(found) > 1:
+        shown = ", ".join(found[:3])
+        raise InvalidInput(f"More than one run's id begins with {given}: {shown}.", "Give more of the id.")
+    return found[0]
