@@ -107,7 +107,10 @@ class _Builder:
         return tuple(flow), joined <= room
 
     def _embed(self, group: Tree, body: int | None, joined: int, room: int) -> tuple[Fork | None, int]:
-        """The whole group as it stands in a message with so much room, and its size; None if it does not fit."""
+        """The whole group as it stands in a message with so much room, and its size; None if it does not fit.
+
+        Its members' own messages are smaller than this one: each carries only its own part of the fork.
+        """
         assert isinstance(group, tuple)  # noqa: S101 - a chain's parts are segments and groups
         size = self._sizes.fork()
         carries = joined if body is None else self._sizes.body(body, joined)
@@ -139,10 +142,7 @@ class _Builder:
                 break
             if size > room:
                 return None, 0
-        # Once it is its own message it carries all of this and the body of the chord around it.
-        first = flow[0] if isinstance(flow[0], int) else None
-        fits = first is None or size + joined <= self._sizes.room(first)
-        return (tuple(flow), size) if fits else (None, 0)
+        return tuple(flow), size
 
 
 def _behind(rest: Sequence[Tree], joined: int) -> tuple[int | None, int, bool]:

@@ -148,6 +148,21 @@ def test_no_message_of_a_long_chain_is_over_the_limit(item: str, walk: CeleryWal
     assert LIMIT - RESERVE - 700 < largest <= LIMIT - RESERVE
 
 
+@pytest.mark.parametrize("length", range(1, 14))
+def test_a_branch_carries_its_joins_body_only_where_both_fit(length: int, walk: CeleryWalk) -> None:
+    branch = [step(f"l{n}", "in"[n % 2], f"l{n - 1}" if n else "") for n in range(length)]
+    plan = compiled(*branch, step("x", "w"), step("join", "w", f"x l{length - 1}"))
+    bodies = set()
+    for digits in range(0, 120, 6):
+        messages = walk.publish(_canvases(plan, item="9" * digits))
+        bodies |= {chord_body(message.request) for message in messages if message.segment == _number(plan, "x")}
+        while messages:
+            assert max(message.size for message in messages) <= LIMIT - RESERVE
+            messages = [after for message in messages for after in walk.finish(message)]
+    assert _number(plan, "join") in bodies or length > 6
+    assert None in bodies or length < 10
+
+
 def test_a_nested_chord_tells_each_member_its_own_body(walk: CeleryWalk) -> None:
     plan = compiled(
         step("a"),
