@@ -9,9 +9,10 @@ import sqlalchemy as sa
 import uuid_utils
 
 from nexusflow.db.session import control_session, tenant_session
-from nexusflow.errors import InvalidInput, NotFound, Problem
+from nexusflow.errors import InvalidInput, NotFound, Problem, StepError
 from nexusflow.settings import get_settings
 from nexusflow.workflows import models
+from nexusflow.workflows.act import storable
 from nexusflow.workflows.catalogue import catalogue
 from nexusflow.workflows.checks import Limits, parse_definition
 from nexusflow.workflows.consequences import patience
@@ -160,23 +161,14 @@ def checked_input(definition: Definition, given: dict[str, Any]) -> dict[str, An
         for name, spec in schema.get("properties", {}).items()
         if isinstance(spec, dict) and "default" in spec
     } | given
-    encoded = orjson.dumps(value)
-    limit = get_settings().max_value_bytes
-    if len(encoded) > limit:
-        raise InvalidInput(
-            f"The input is {len(encoded):,} bytes; at most {limit:,} are taken.",
-            "Give large data as a file: KEY=@FILE.",
-        )
-    if b"\\u0000" in encoded:
-        raise InvalidInput("The input holds a NUL character, which PostgreSQL cannot keep.", "Remove \\u0000.")
-    problems = (
-        [
-            Problem(each.pointer, None, None, "INVALID_INPUT", each.message, "See `input.schema` of the workflow.")
-            for each in validate(schema, value)
-        ]
-        if schema
-        else []
-    )
+    try:
+        storable(value, "input")
+    except StepError as error:
+        raise InvalidInput(error.message, "Give large data as a file: KEY=@FILE.") from None
+    problems = [
+        Problem(each.pointer, None, None, "INVALID_INPUT", each.message, "See `input.schema` of the workflow.")
+        for each in validate(schema, value)
+    ]
     if problems:
         raise InvalidInput("The input does not fit the workflow's schema.", details=problems)
     return value
