@@ -83,10 +83,11 @@ class _Picture:
         for scope in inner:
             name = scope.path.rpartition("/")[2]
             if scope.kind == "foreach":
-                way = "each item"
+                way, title = "each item", f"{_name(step)}, once for each item"
             else:
                 way = "default" if name == "default" else f"case {int(name) + 1}"
-            yield from self.scope(scope.path, f"{_name(step)}: {way}", level)
+                title = f"{_name(step)}, {way}"
+            yield from self.scope(scope.path, title, level)
             for entry in scope.entries:
                 self._edge(self._open[step], f"s{entry}", ".", way)
         if inner[0].kind == "branch" and not inner[-1].path.endswith("/default"):

@@ -2,11 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 
-from nexusflow.workflows.drawing import draw
+import pytest
+
+from nexusflow.connectors.registry import actions
+from nexusflow.workflows.definition import ActionInfo, Definition
+from nexusflow.workflows.drawing import DrawingFormat, draw
+from nexusflow.workflows.loader import load
 from nexusflow.workflows.mermaid import draw_mermaid
-from nexusflow.workflows.plan import Plan
+from nexusflow.workflows.plan import Plan, compile_plan
 from tests.unit.workflows.definitions import compiled, foreach, step, switch
+
+ROOT = Path(__file__).parents[3]
 
 
 def _mixed() -> Plan:
@@ -142,3 +150,13 @@ def test_no_text_can_break_the_picture() -> None:
     (title,) = re.findall(r"subgraph scope0\[\"(.*)\"\]", picture)
     assert not set('"<>`\n') & set(title)
     assert "#quot;]; click s0 #quot;javascript" in title
+
+
+@pytest.mark.parametrize("form", ["mermaid", "canvas"])
+def test_the_documentation_shows_the_example_as_it_is_compiled(form: DrawingFormat) -> None:
+    definition = Definition.model_validate(load((ROOT / "examples/lead-intake.yaml").read_bytes()).data)
+    catalogue = {a.name: ActionInfo(a.name, {}, queue=a.queue, pure=a.pure) for a in actions()}
+    drawn = draw(compile_plan(definition, catalogue), form, definition.name)
+    page = (ROOT / "docs/compile.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(rf"<!-- .* --format {form} -->\n```\w+\n(.*?)```", page, re.DOTALL)
+    assert shown == drawn
