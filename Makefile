@@ -42,7 +42,7 @@ imports: ## check who imports whom
 
 build: ## build the wheel and check what is in it
 	@$(SETUP) dev
-	$(BIN)/python deploy/build_wheel.py
+	$(BIN)/python deploy/check_wheel.py
 
 lock: ## lock the newest allowed versions of all dependencies
 	@$(SETUP) dev
