@@ -73,6 +73,15 @@ def certificate_fault(vendor: str, reason: object) -> Permanent:
     )
 
 
+def bad_address(connection: str, reason: object) -> Permanent:
+    """The error for a connection whose address leads nowhere."""
+    return Permanent(
+        "CREDENTIAL_INVALID",
+        f"The connection '{connection}' has an address that cannot be used: {shorten(str(reason), 200)}.",
+        "Write it in full, with http:// or https://.",
+    )
+
+
 def causes(error: BaseException) -> Callable[[type[BaseException]], bool]:
     """A test whether an error, or what lies beneath it, is of a type: SDKs wrap what happened on the wire."""
     chain: list[BaseException] = []

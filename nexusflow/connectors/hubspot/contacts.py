@@ -13,7 +13,7 @@ from hubspot import HubSpot
 from hubspot.crm.contacts import BatchInputSimplePublicObjectBatchInputUpsert, SimplePublicObjectBatchInputUpsert
 from hubspot.crm.contacts.exceptions import ApiException, OpenApiException
 
-from nexusflow.connectors.answers import causes, certificate_fault, no_answer, refusal, shorten
+from nexusflow.connectors.answers import bad_address, causes, certificate_fault, no_answer, refusal, shorten
 from nexusflow.connectors.base import StepContext
 from nexusflow.connectors.clients import ClientCache
 from nexusflow.connectors.hubspot.actions import UpsertContactInput, UpsertContactOutput
@@ -33,12 +33,16 @@ def _new_batch_api(connection: Mapping[str, str]) -> Any:
     return client.crm.contacts.batch_api
 
 
-_clients: ClientCache[Any] = ClientCache(_new_batch_api)
+_clients: ClientCache[Any] = ClientCache(
+    _new_batch_api, lambda batch_api: batch_api.api_client.rest_client.pool_manager.clear()
+)
 
 
 def upsert(context: StepContext, given: UpsertContactInput) -> UpsertContactOutput:
     """Make or update one contact by its e-mail address; raises Transient or Permanent."""
     context.credential("access_token")
+    if not (context.connection.get("host") or "https://").startswith(("http://", "https://")):
+        raise bad_address(context.connection_name, context.connection["host"])
     properties = {name: _text(value) for name, value in given.properties.items() if value is not None}
     contact = SimplePublicObjectBatchInputUpsert(
         id=given.email,
@@ -53,7 +57,7 @@ def upsert(context: StepContext, given: UpsertContactInput) -> UpsertContactOutp
     except ApiException as error:
         raise _refused(context, error) from error
     except (urllib3.exceptions.HTTPError, OpenApiException, AttributeError) as error:
-        raise _failure(error) from error
+        raise _failure(context, error) from error
     if not answer.results:
         reasons = [str(one.message) for one in getattr(answer, "errors", None) or ()]
         raise Permanent(
@@ -77,11 +81,13 @@ def _refused(context: StepContext, error: ApiException) -> StepError:
     return refusal("HubSpot", context.connection_name, error.status, error.headers, message)
 
 
-def _failure(error: Exception) -> StepError:
+def _failure(context: StepContext, error: Exception) -> StepError:
     # The SDK decodes an error's body even where there is none: a failed TLS handshake comes out as AttributeError.
     beneath = causes(error)
     if beneath(urllib3.exceptions.SSLError) or beneath(ApiException):
         return certificate_fault("HubSpot", error.__context__ or error)
+    if isinstance(error, urllib3.exceptions.LocationValueError):
+        return bad_address(context.connection_name, error)
     if isinstance(error, urllib3.exceptions.HTTPError):
         reason = getattr(error, "reason", None) or error
         late = beneath(urllib3.exceptions.TimeoutError) and not beneath(urllib3.exceptions.NewConnectionError)

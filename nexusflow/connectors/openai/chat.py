@@ -7,7 +7,7 @@ import httpx2
 import openai
 import orjson
 
-from nexusflow.connectors.answers import no_answer, refusal, shorten
+from nexusflow.connectors.answers import bad_address, no_answer, refusal, shorten
 from nexusflow.connectors.base import StepContext
 from nexusflow.connectors.clients import ClientCache
 from nexusflow.connectors.openai.actions import ChatInput, ChatOutput, ChatUsage
@@ -19,20 +19,22 @@ CONNECTIONS = 256
 
 
 def _new_client(connection: Mapping[str, str]) -> openai.OpenAI:
-    return openai.OpenAI(
+    client = openai.OpenAI(
         api_key=connection["api_key"],
         base_url=connection.get("base_url") or "https://api.openai.com/v1",
-        organization=connection.get("organization") or None,
-        project=connection.get("project") or None,
         max_retries=0,
         # Without trust_env: a proxy in a worker's environment must not see what the settings did not send there.
         http_client=httpx2.Client(
             trust_env=False, follow_redirects=True, limits=httpx2.Limits(max_connections=CONNECTIONS)
         ),
     )
+    # Set afterwards: given as None, the SDK would look for them in the worker's environment.
+    client.organization = connection.get("organization") or None
+    client.project = connection.get("project") or None
+    return client
 
 
-_clients: ClientCache[openai.OpenAI] = ClientCache(_new_client)
+_clients: ClientCache[openai.OpenAI] = ClientCache(_new_client, lambda client: client.close())
 
 
 def complete(context: StepContext, given: ChatInput) -> ChatOutput:
@@ -106,6 +108,8 @@ def _failure(context: StepContext, error: openai.OpenAIError) -> StepError:
         return refusal(VENDOR, context.connection_name, error.status_code, error.response.headers, _said(error))
     if isinstance(error, openai.APITimeoutError):
         return no_answer(VENDOR, error, timed_out=True)
+    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, httpx2.UnsupportedProtocol):
+        return bad_address(context.connection_name, error.__cause__)
     if isinstance(error, openai.APIConnectionError):
         return no_answer(VENDOR, error.__cause__ or error, timed_out=False)
     return Permanent("VENDOR_REFUSED", f"{VENDOR}'s answer cannot be used: {shorten(str(error))}", cause="provider")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import boto3
+import botocore.session
 import orjson
 from botocore.config import Config
 from botocore.exceptions import (
@@ -22,7 +23,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from nexusflow.connectors.answers import certificate_fault, no_answer, refusal, shorten
+from nexusflow.connectors.answers import bad_address, certificate_fault, no_answer, refusal, shorten
 from nexusflow.connectors.base import StepContext
 from nexusflow.connectors.clients import ClientCache
 from nexusflow.connectors.s3.actions import PutObjectInput, PutObjectOutput
@@ -38,12 +39,15 @@ MEDIA_TYPES = {
 LONGEST_CALL = 60.0
 CONNECTIONS = 64
 BUSY = frozenset({"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "InternalError", "ServiceUnavailable"})
+_NOTHING = (None, None, None, None)
 
 
 def _new_client(connection: Mapping[str, str]) -> Any:
     # The SDK takes timeouts only here, so a connection has a client per LONGEST_CALL and for what is shorter.
     seconds = float(connection["timeout"])
-    return boto3.session.Session().client(
+    # A profile or a config file of the person who started the worker has no say.
+    own = botocore.session.Session(session_vars={"profile": _NOTHING, "config_file": _NOTHING})
+    return boto3.session.Session(botocore_session=own).client(
         "s3",
         aws_access_key_id=connection["access_key_id"],
         aws_secret_access_key=connection["secret_access_key"],
@@ -63,7 +67,7 @@ def _new_client(connection: Mapping[str, str]) -> Any:
     )
 
 
-_clients: ClientCache[Any] = ClientCache(_new_client, size=32)
+_clients: ClientCache[Any] = ClientCache(_new_client, lambda client: client.close(), size=32)
 
 
 def put(context: StepContext, given: PutObjectInput) -> PutObjectOutput:
@@ -71,8 +75,8 @@ def put(context: StepContext, given: PutObjectInput) -> PutObjectOutput:
     context.credential("access_key_id")
     context.credential("secret_access_key")
     content = _content(given)
-    client = _clients.get({**context.connection, "timeout": str(_timeout(context.remaining()))})
     try:
+        client = _clients.get({**context.connection, "timeout": str(_timeout(context.remaining()))})
         answer = client.put_object(
             Bucket=given.bucket,
             Key=given.key,
@@ -84,6 +88,8 @@ def put(context: StepContext, given: PutObjectInput) -> PutObjectOutput:
         raise _refused(context, given, error) from error
     except BotoCoreError as error:
         raise _failure(error) from error
+    except ValueError as error:
+        raise bad_address(context.connection_name, error) from error
     return PutObjectOutput(
         bucket=given.bucket,
         key=given.key,

@@ -91,3 +91,8 @@ def test_a_server_that_speaks_no_tls_is_permanent(vendors: Vendors) -> None:
     wrong = vendors.context("hubspot", host=f"https://127.0.0.1:{vendors.ports['http']}")
     with pytest.raises(Permanent, match="TLS_FAILED"):
         upsert_contact(wrong, UpsertContactInput(email=fresh_email()))
+
+
+def test_an_address_that_is_none_is_permanent(vendors: Vendors) -> None:
+    with pytest.raises(Permanent, match="CREDENTIAL_INVALID"):
+        upsert_contact(vendors.context("hubspot", host="nowhere"), UpsertContactInput(email=fresh_email()))

@@ -139,3 +139,13 @@ def test_a_missing_key_says_what_to_set(vendors: Vendors) -> None:
     with pytest.raises(Permanent, match="CREDENTIAL_MISSING") as caught:
         chat(vendors.context("openai", api_key=""), ChatInput(model="m", prompt="p"))
     assert "NEXUSFLOW_CONNECTIONS__OPENAI__API_KEY" in caught.value.hint
+
+
+def test_an_address_that_is_none_is_permanent(vendors: Vendors) -> None:
+    with pytest.raises(Permanent, match="CREDENTIAL_INVALID"):
+        chat(vendors.context("openai", base_url="nowhere"), ChatInput(model="m", prompt="p"))
+
+
+def test_the_persons_environment_adds_no_headers(vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-x\ninvalid header")
+    assert chat(vendors.context("openai", api_key="k2"), ChatInput(model="m", prompt="p")).text

@@ -118,3 +118,14 @@ def test_a_body_that_does_not_fit_its_format_is_refused(vendors: Vendors) -> Non
     for body, shape in (("%%", "base64"), ({"a": 1}, "text"), ("text", "csv")):
         with pytest.raises(Permanent, match="INPUT_INVALID"):
             put(vendors.context("s3"), key="k", body=body, format=shape)
+
+
+def test_an_address_that_is_none_is_permanent(vendors: Vendors) -> None:
+    with pytest.raises(Permanent, match="CREDENTIAL_INVALID"):
+        put(vendors.context("s3", endpoint_url="nowhere"), key="k", body=1)
+
+
+def test_a_profile_of_the_person_has_no_say(vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+    assert put(vendors.context("s3", session_token="other"), key="k", body=1).size == 1

@@ -16,7 +16,7 @@ def test_threads_that_start_together_share_one_client() -> None:
         made.append(object())
         return made[-1]
 
-    cache = ClientCache(make)
+    cache = ClientCache(make, lambda _: None)
     together = threading.Barrier(8)
 
     def get(_: int) -> object:
@@ -29,7 +29,7 @@ def test_threads_that_start_together_share_one_client() -> None:
 
 
 def test_a_changed_credential_makes_a_new_client_and_the_oldest_falls_out() -> None:
-    cache = ClientCache(lambda connection: object(), size=2)
+    cache = ClientCache(lambda connection: object(), lambda _: None, size=2)
     first, second = cache.get({"key": "a"}), cache.get({"key": "b"})
     assert cache.get({"key": "a"}) is first
     cache.get({"key": "c"})
