@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 
 import nexusflow
-from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE, provision
 from nexusflow.embedded.broker import CACHE_DATABASE, Broker
 from nexusflow.embedded.children import Child
 from nexusflow.embedded.cluster_info import ClusterInfo
@@ -83,12 +82,17 @@ class Assembly:
         self._home.pids_file.unlink(missing_ok=True)
 
     def _provision(self, postgres: Postgres) -> None:
+        # Imported here: it takes a second, in which the servers start already.
+        from nexusflow.db.provision import provision  # noqa: PLC0415
+
         self._report("bringing the database's schema up to date")
         postgres.create_database()
         secrets = self._home.secrets()
         provision(postgres.url(), secrets.runtime_password, secrets.control_password)
 
     def _environment(self, postgres: Postgres, broker: Broker, vendors: VendorServer) -> dict[str, str]:
+        from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE  # noqa: PLC0415
+
         secrets = self._home.secrets()
         settings = Settings()
         environment = {

@@ -3,13 +3,10 @@
 import importlib.util
 import os
 import platform
+import socket
 import sys
 import time
 from pathlib import Path
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from nexusflow.embedded.children import Child
 from nexusflow.embedded.home import Home
@@ -110,11 +107,12 @@ class Broker:
     def _answers(self) -> bool:
         if not self.child.is_alive:  # whoever has the port may be someone else
             return False
-        once = Retry(NoBackoff(), 0)
         try:
-            with redis.Redis(
-                host=HOST, port=self.port, password=self._password, socket_timeout=2, retry=once
-            ) as client:
-                return bool(client.ping())
-        except redis.RedisError:
+            with socket.create_connection((HOST, self.port), timeout=2) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                said = b""
+                while b"PONG" not in said and (more := connection.recv(256)):
+                    said += more
+        except OSError:
             return False
+        return b"PONG" in said

@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import psycopg
-
 from nexusflow.embedded.children import Child
 from nexusflow.embedded.home import Home, explained
 from nexusflow.embedded.places import Places, find_places
@@ -143,6 +141,8 @@ class Postgres:
 
     def create_database(self) -> None:
         """Create NexusFlow's database unless it is there."""
+        import psycopg  # noqa: PLC0415 - not before the server starts, for it takes a while
+
         with psycopg.connect(self.url(database="postgres"), autocommit=True, connect_timeout=10) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
