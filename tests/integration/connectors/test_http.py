@@ -103,6 +103,13 @@ class Handler(BaseHTTPRequestHandler):
             except OSError:
                 return
 
+    def at_late(self) -> None:
+        self.server.over.wait(1.2)
+        self.send_response(200)
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        self.server.over.wait(20)
+
     def at_drop(self) -> None:
         self.close_connection = True
 
@@ -244,6 +251,12 @@ def test_a_server_that_takes_its_time_does_not_get_more_than_the_step_has(site: 
     assert isinstance(error, Transient)
     assert error.code == "VENDOR_TIMEOUT"
     assert time.monotonic() - started < 2
+
+
+def test_a_late_start_gives_the_rest_no_more_time(site: Site) -> None:
+    started = time.monotonic()
+    assert failure(context(1.5), f"{site.root}/late").code == "VENDOR_TIMEOUT"
+    assert time.monotonic() - started < 2.4
 
 
 def test_a_dropped_and_a_refused_connection_are_transient(site: Site, unused_port: int) -> None:
