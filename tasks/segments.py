@@ -4,10 +4,13 @@ from typing import Any
 
 from celery.exceptions import Ignore
 
+from nexusflow.log import get_logger
 from nexusflow.workflows.canvas import carried, chord_body
 from nexusflow.workflows.files import open_file
-from nexusflow.workflows.runner import Carried, NotClaimed, Runner
+from nexusflow.workflows.runner import DATABASE_DOWN, Carried, NotClaimed, Runner
 from nexusflow.workflows.work import FenceLost, Hint, Holder
+
+log = get_logger(__name__)
 
 
 def run_hinted(task: Any, hint: Hint) -> list[int]:
@@ -21,6 +24,10 @@ def run_hinted(task: Any, hint: Hint) -> list[int]:
     try:
         done = Runner(holder, Carried(frozenset(carried(request)), chord_body(request)), open_file).run(hint)
     except (NotClaimed, FenceLost):
+        raise Ignore from None
+    except DATABASE_DOWN as error:
+        # What was claimed becomes claimable when its lease ends; what was not is published again.
+        log.warning("segment.abandoned", run=hint.run, segment=hint.segment, error=str(error))
         raise Ignore from None
     if not done.returns:
         raise Ignore

@@ -6,10 +6,10 @@ of short statements that skip rows another dispatcher holds.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import psycopg
 import sqlalchemy as sa
 
@@ -24,20 +24,31 @@ from nexusflow.workflows.work import Fired
 
 log = get_logger(__name__)
 BATCH = 500
+WINDOW = 1_000
+"""Segments of one queue that are published ahead of their claims."""
+BACKLOG_SECONDS = 0.1
+"""How soon to look again while more is due than the window takes, or the broker is away."""
 PARTITIONS_AHEAD_MONTHS = 3
 PARTITION_CHECK_SECONDS = 3600.0
 CANCEL_GRACE_SECONDS = 5.0
 
-# Round robin over tenants: each tenant's first waiting segment comes before any tenant's second.
+# Round robin over tenants: each tenant's first waiting segment comes before any tenant's second. Only so many are
+# published ahead of their claims that a queue stays shallow, and a late-comer does not wait behind a flood.
 DUE = sa.text("""
 WITH waiting AS (
-    SELECT run_id, segment, item, lo,
-           row_number() OVER (PARTITION BY tenant_id ORDER BY due_at, run_id) AS turn, due_at
-    FROM segments WHERE state = 'ready' AND published_at IS NULL AND due_at <= now()
-    ORDER BY turn, due_at LIMIT :batch),
+    SELECT run_id, segment, item, lo, queue, due_at,
+           row_number() OVER (PARTITION BY queue, tenant_id ORDER BY due_at, run_id) AS turn
+    FROM segments WHERE state = 'ready' AND published_at IS NULL AND due_at <= now()),
+admitted AS (
+    SELECT w.*, row_number() OVER (PARTITION BY queue ORDER BY turn, due_at) AS place FROM waiting w
+    ORDER BY place LIMIT :batch),
+ahead AS (
+    SELECT queue, count(*) AS hints FROM segments WHERE state = 'ready' AND published_at IS NOT NULL GROUP BY queue),
 taken AS (
-    SELECT s.run_id, s.segment, s.item, s.lo FROM segments s JOIN waiting USING (run_id, segment, item, lo)
-    WHERE s.state = 'ready' AND s.published_at IS NULL FOR UPDATE OF s SKIP LOCKED)
+    SELECT s.run_id, s.segment, s.item, s.lo
+    FROM segments s JOIN admitted a USING (run_id, segment, item, lo) LEFT JOIN ahead h ON h.queue = a.queue
+    WHERE a.place <= :window - coalesce(h.hints, 0) AND s.state = 'ready' AND s.published_at IS NULL
+    FOR UPDATE OF s SKIP LOCKED)
 UPDATE segments s SET published_at = now(), publications = s.publications + 1
 FROM taken t, runs r
 WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) AND r.id = s.run_id
@@ -49,7 +60,7 @@ LOST_HINTS = sa.text("""
 WITH taken AS (
     SELECT run_id, segment, item, lo FROM segments
     WHERE state = 'ready' AND published_at < now() - make_interval(secs => :hint)
-      AND published_at < now() - make_interval(secs => :hint * power(2, least(publications, 7) - 1))
+      AND published_at < now() - make_interval(secs => :hint * power(2, least(publications, 3) - 1))
     ORDER BY published_at LIMIT :batch FOR UPDATE SKIP LOCKED)
 UPDATE segments s SET published_at = now(), publications = s.publications + 1
 FROM taken t, runs r
@@ -95,6 +106,13 @@ DELETE FROM segments s USING runs r WHERE r.id = s.run_id AND r.ending IN ('canc
   AND r.finished_at IS NULL AND r.ending_at < now() - make_interval(secs => :grace)
 """)
 
+# The broker did not take them: no hint is out, so they are due again, and not waited for as lost ones are.
+NOT_PUBLISHED = sa.text("""
+UPDATE segments s SET published_at = NULL, publications = greatest(s.publications - 1, 0)
+FROM jsonb_to_recordset(CAST(:segments AS jsonb)) AS t(run_id uuid, segment int, item text, lo int)
+WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) AND s.state = 'ready'
+""")
+
 NEXT_DUE = sa.text("""
 SELECT extract(epoch FROM min(due_at) - now()) FROM segments WHERE state = 'ready' AND published_at IS NULL
 """)
@@ -119,11 +137,8 @@ class Dispatcher:
 
     def step(self) -> Pass:
         """Publish what is due and, when it is time, sweep. Raises ClusterUnusable while the database is away."""
-        published = recovered = finished = 0
-        while count := self._publish(DUE, {"batch": BATCH}):
-            published += count
-            if count < BATCH:
-                break
+        recovered = finished = 0
+        published = self._publish(DUE, {"batch": BATCH, "window": WINDOW})
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + get_settings().sweep_seconds
@@ -134,7 +149,10 @@ class Dispatcher:
                 connection.execute(sa.text("SELECT make_partitions(:ahead)"), {"ahead": PARTITIONS_AHEAD_MONTHS})
         with control_session() as connection:
             due = connection.execute(NEXT_DUE).scalar_one()
-        return Pass(published, recovered, finished, None if due is None else max(0.0, float(due)))
+        soon = None if due is None else float(due)
+        if soon is not None and soon <= 0:
+            soon = 0.0 if published == BATCH else BACKLOG_SECONDS
+        return Pass(published, recovered, finished, soon)
 
     def _sweep(self) -> tuple[int, int]:
         recovered = self._publish(EXPIRED, {"batch": BATCH})
@@ -157,20 +175,25 @@ class Dispatcher:
         by_run: dict[tuple[str, str, str], list[Fired]] = defaultdict(list)
         for tenant, run, version, segment, item, lo, hi in rows:
             by_run[str(tenant), str(run), str(version)].append(Fired(segment, item, lo, hi, leased=False))
-        _publish_all(by_run.items())
-        return len(rows)
+        refused = _publish_all(by_run)
+        if refused:
+            with control_session() as connection:
+                connection.execute(NOT_PUBLISHED, {"segments": orjson.dumps(refused).decode()})
+        return len(rows) - len(refused)
 
 
-def _publish_all(by_run: Iterable[tuple[tuple[str, str, str], list[Fired]]]) -> None:
-    """What the broker does not take now is taken for a lost hint later."""
-    for (tenant, run, version), ready in by_run:
+def _publish_all(by_run: dict[tuple[str, str, str], list[Fired]]) -> list[dict[str, Any]]:
+    """Publish, and give back what the broker did not take; after its first refusal nothing more is tried."""
+    refused: list[dict[str, Any]] = []
+    for (tenant, run, version), ready in by_run.items():
         try:
-            plan = plan_of(tenant, version)
+            plan = None if refused else plan_of(tenant, version)
         except (NexusError, ValueError) as error:
             log.error("dispatch.no_plan", run=run, version=version, error=str(error))
             continue
-        if not publish(plan, tenant, run, ready):
-            return
+        if plan is None or not publish(plan, tenant, run, ready):
+            refused += [{"run_id": run, "segment": each.segment, "item": each.item, "lo": each.lo} for each in ready]
+    return refused
 
 
 def listen(url: str) -> psycopg.Connection:
