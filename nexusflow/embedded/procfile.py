@@ -27,8 +27,10 @@ def processes() -> dict[str, str]:
 
 def arguments(command: str) -> list[str]:
     """The command as an argument list, run by this very Python whatever is on the PATH."""
-    program, *rest = shlex.split(command)
-    return [sys.executable, "-m", program, *rest]
+    words = shlex.split(command)
+    if words[:3] != ["celery", "-A", "nexusflow"]:
+        raise ValueError(f"not one of this cluster's commands: {command}")
+    return [sys.executable, "-m", "nexusflow.embedded.celery_process", *words[3:]]
 
 
 def text() -> str:

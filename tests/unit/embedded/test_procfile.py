@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from nexusflow.embedded.procfile import BEAT_SCHEDULER, arguments, processes, text
 from nexusflow.queues import QUEUE_NAMES
 
@@ -29,4 +31,7 @@ def test_beat_finds_its_scheduler() -> None:
 
 
 def test_a_command_is_run_by_this_python() -> None:
-    assert arguments("celery -A nexusflow beat")[:3] == [sys.executable, "-m", "celery"]
+    run = [sys.executable, "-m", "nexusflow.embedded.celery_process"]
+    assert arguments("celery -A nexusflow beat -S x") == [*run, "beat", "-S", "x"]
+    with pytest.raises(ValueError, match="flower"):
+        arguments("flower --port 5555")
