@@ -5,36 +5,30 @@ from typing import Any
 import jsonschema_rs
 
 from nexusflow.errors import Permanent
+from nexusflow.schemas import check_schema, validator
 
 Validator = jsonschema_rs.Draft202012Validator
 
 
 def compile_schema(schema: dict[str, Any]) -> Validator:
     """A validator (2020-12) of an author's schema; raises Permanent SCHEMA_INVALID with what is wrong with it."""
-    try:
-        return jsonschema_rs.Draft202012Validator(
-            schema,
-            validate_formats=True,
-            offline=True,
-            pattern_options=jsonschema_rs.RegexOptions(),
-            email_options=jsonschema_rs.EmailOptions(require_tld=True, allow_display_text=False),
-        )
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    problems = check_schema(schema)
+    if problems:
+        first = problems[0]
+        where = f" at {first.pointer}" if first.pointer else ""
         raise Permanent(
-            "SCHEMA_INVALID",
-            f"The step's schema is no usable JSON Schema: {reason}.",
-            "Correct it; a schema may not refer to other addresses nor use look-around in patterns.",
-        ) from None
+            "SCHEMA_INVALID", f"The step's schema is no usable JSON Schema{where}: {first.message}", first.hint
+        )
+    return validator(schema)
 
 
 NUMERIC = {"integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
-def faults(validator: Validator, value: Any, limit: int = 3) -> list[str]:
+def faults(schema: Validator, value: Any, limit: int = 3) -> list[str]:
     """What is wrong with a value, each fault as ``field: message``; empty where it fits."""
     found: list[str] = []
-    for error in validator.iter_errors(value):
+    for error in schema.iter_errors(value):
         where = ".".join(str(part) for part in error.instance_path)
         said = _explain(error)
         found.append(f"{where}: {said}" if where else said)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pydantic import ValidationError
 
 from nexusflow.errors import InvalidDefinition, Problem
+from nexusflow.pointers import parent
 from nexusflow.workflows import checks_actions, checks_expressions, checks_graph
 from nexusflow.workflows.checking import Checking, JqChecker, Limits
 from nexusflow.workflows.definition import ActionInfo, Definition
-from nexusflow.workflows.document import Document, parent
+from nexusflow.workflows.document import Document
 from nexusflow.workflows.loader import read
 from nexusflow.workflows.model_problems import model_problems
 from nexusflow.workflows.outline import read_outline

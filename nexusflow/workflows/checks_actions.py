@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nexusflow.errors import Problem
+from nexusflow.pointers import child
+from nexusflow.schemas import SchemaProblem, check_schema, validate
+from nexusflow.suggestions import closest
 from nexusflow.workflows.checking import Checking
 from nexusflow.workflows.definition import PLANNED_STEP_TYPES
-from nexusflow.workflows.document import child
 from nexusflow.workflows.expressions import ExpressionError, parse
 from nexusflow.workflows.outline import StepView, every_step
-from nexusflow.workflows.schemas import SchemaProblem, check_schema, validate
-from nexusflow.workflows.suggestions import closest
 
 _SCOPES = ("foreach", "switch")
 _UNKNOWN_FIELD = ("additionalProperties", "unevaluatedProperties")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nexusflow.errors import Problem
+from nexusflow.suggestions import hint_for
 from nexusflow.workflows.checking import Checking
 from nexusflow.workflows.expressions import ExpressionError, Reference, check_syntax, parse, references
 from nexusflow.workflows.outline import ScopeView, Site, StepView, every_site, every_step, sees, visible_variables
-from nexusflow.workflows.suggestions import hint_for
 
 _STEP_FIELDS = ("output", "state", "error")
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nexusflow.errors import Problem
+from nexusflow.pointers import child
+from nexusflow.suggestions import closest, hint_for
 from nexusflow.workflows.checking import MAX_NEEDS, MAX_SCOPE_DEPTH, Checking
-from nexusflow.workflows.document import child
 from nexusflow.workflows.expressions import RESERVED_NAMES
 from nexusflow.workflows.outline import ScopeView, StepView, every_scope, every_step, sees, visible_variables
-from nexusflow.workflows.suggestions import closest, hint_for
 
 
 def check_size(checking: Checking) -> Iterator[Problem]:

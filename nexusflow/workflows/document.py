@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nexusflow.errors import Problem
+from nexusflow.pointers import parent
 
 MAX_DEPTH = 60
 """How deep lists and mappings may be nested in a text."""
@@ -22,16 +23,6 @@ class Position(NamedTuple):
     line: int
     column: int
     text: int | None = None
-
-
-def child(pointer: str, part: str | int) -> str:
-    """The JSON Pointer of a key or an index below another pointer."""
-    return f"{pointer}/{str(part).replace('~', '~0').replace('/', '~1')}"
-
-
-def parent(pointer: str) -> str:
-    """The JSON Pointer of what holds a value; the whole document's for itself."""
-    return pointer.rpartition("/")[0]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import re
 from bisect import bisect_right
 from typing import Any
 
-from nexusflow.workflows.document import MAX_INTEGER, MIN_INTEGER, Position, Reading, Unreadable, child
+from nexusflow.pointers import child
+from nexusflow.workflows.document import MAX_INTEGER, MIN_INTEGER, Position, Reading, Unreadable
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"')

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from nexusflow.workflows.document import Position, Reading, Unreadable, child
+from nexusflow.pointers import child
+from nexusflow.workflows.document import Position, Reading, Unreadable
 from nexusflow.workflows.scalars import ScalarRefused, plain_value
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

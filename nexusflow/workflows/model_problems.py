@@ -7,9 +7,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nexusflow.errors import Problem
+from nexusflow.pointers import child
+from nexusflow.suggestions import closest, hint_for, one_of
 from nexusflow.workflows import definition as language
-from nexusflow.workflows.document import Document, child
-from nexusflow.workflows.suggestions import closest, hint_for, one_of
+from nexusflow.workflows.document import Document
 
 _FORMS: dict[str, type[BaseModel]] = {
     "action": language.ActionStep,

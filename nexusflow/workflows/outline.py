@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from nexusflow.pointers import child
 from nexusflow.workflows.definition import PLANNED_STEP_TYPES
-from nexusflow.workflows.document import child
 
 
 @dataclass(eq=False)

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
 from nexusflow.errors import InvalidInput, NotFound
+from nexusflow.schemas import mask
 from nexusflow.workflows.plans import plan_of
 from nexusflow.workflows.report_rows import read_records
 from nexusflow.workflows.report_steps import StepReport, derive_steps
-from nexusflow.workflows.schemas import mask
 from nexusflow.workflows.states import RUN_TERMINAL
 
 MIN_ID_PREFIX = 8

@@ -10,6 +10,7 @@ import uuid_utils
 
 from nexusflow.db.session import control_session, tenant_session
 from nexusflow.errors import InvalidInput, NotFound, Problem, StepError
+from nexusflow.schemas import validate
 from nexusflow.settings import get_settings
 from nexusflow.workflows import models
 from nexusflow.workflows.act import storable
@@ -19,7 +20,6 @@ from nexusflow.workflows.consequences import patience
 from nexusflow.workflows.definition import Definition
 from nexusflow.workflows.expressions import check_jq
 from nexusflow.workflows.plan import Plan, compile_plan
-from nexusflow.workflows.schemas import validate
 from nexusflow.workflows.statements import NEW_RUN_EVENT, WAKE
 
 

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from nexusflow.errors import InvalidDefinition, Problem
+from nexusflow.schemas import validate
 from nexusflow.workflows.catalogue import catalogue
 from nexusflow.workflows.checks import Limits, check, parse_definition
 from nexusflow.workflows.definition import SCHEMA_FILE, ActionInfo, Definition, schema_text
 from nexusflow.workflows.expressions import check_jq
 from nexusflow.workflows.loader import load
-from nexusflow.workflows.schemas import validate
 
 ROOT = Path(__file__).parents[3]
 CORPUS = sorted((ROOT / "tests" / "corpus").glob("*.yaml"))

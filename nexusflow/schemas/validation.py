@@ -1,6 +1,6 @@
 """JSON Schemas (2020-12) at work: validation with readable messages, and the masking of sensitive values.
 
-Patterns run on an engine without backtracking, references stay inside the schema (see ``schema_rules.py``).
+Patterns run on an engine without backtracking, references stay inside the schema (see ``rules.py``).
 """
 
 import json
@@ -12,12 +12,10 @@ from typing import Any
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
-from nexusflow.workflows.document import child
-from nexusflow.workflows.schema_masks import MASK, Masks, mask, masks_of, sensitive_pointers
-from nexusflow.workflows.schema_rules import SchemaProblem, check_schema
-from nexusflow.workflows.suggestions import hint_for, one_of
-
-__all__ = ["MASK", "SchemaProblem", "check_schema", "mask", "sensitive_pointers", "validate"]
+from nexusflow.pointers import child
+from nexusflow.schemas.masks import Masks, masks_of
+from nexusflow.schemas.rules import SchemaProblem
+from nexusflow.suggestions import hint_for, one_of
 
 MAX_FOUND = 50
 _SHOWN = 40
@@ -40,21 +38,26 @@ def validate(schema: Mapping[str, Any], value: Any) -> list[SchemaProblem]:
     """
     masks = masks_of(schema)
     found: list[SchemaProblem] = []
-    for error in _validator(json.dumps(schema, sort_keys=True)).iter_errors(value):
+    for error in validator(schema).iter_errors(value):
         found.extend(_explain(error, schema, masks))
         if len(found) >= MAX_FOUND:
             break
     return found[:MAX_FOUND]
 
 
+def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """A validator of a schema that ``check_schema`` finds nothing in; ValueError for one that cannot be used at all."""
+    return _compiled(json.dumps(schema, sort_keys=True))
+
+
 @lru_cache(maxsize=256)
-def _validator(key: str) -> jsonschema_rs.Draft202012Validator:
+def _compiled(key: str) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(
         json.loads(key),
         offline=True,
         validate_formats=True,
         pattern_options=jsonschema_rs.RegexOptions(),
-        email_options=jsonschema_rs.EmailOptions(require_tld=True),
+        email_options=jsonschema_rs.EmailOptions(require_tld=True, allow_display_text=False),
     )
 
 

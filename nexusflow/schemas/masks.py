@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from nexusflow.workflows.document import child
-from nexusflow.workflows.schema_rules import resolve_pointer, subschemas
+from nexusflow.pointers import child
+from nexusflow.schemas.rules import resolve_pointer, subschemas
 
 MASK = "***"
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas")

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import jsonschema_rs
 
-from nexusflow.workflows.document import child
+from nexusflow.pointers import child
 
 MAX_SCHEMA_BYTES = 65_536
 MAX_EXPANDED = 2_000

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nexusflow.workflows.schemas import check_schema, mask, sensitive_pointers, validate
+from nexusflow.schemas import check_schema, mask, sensitive_pointers, validate
 
 
 @pytest.mark.parametrize(
