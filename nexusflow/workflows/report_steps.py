@@ -145,7 +145,7 @@ class _Derivation:
         return {state: number for state, number in counts.items() if number > 0}
 
     def _sum_up(self, counts: dict[str, int]) -> str:
-        order = ("running", "retrying", "ready") if not self._is_over else ()
+        order: tuple[str, ...] = ("running", "retrying", "ready") if not self._is_over else ()
         for state in (*order, "failed", "timed_out", "cancelled", "succeeded", "blocked", "skipped"):
             if counts.get(state):
                 return state

@@ -1,0 +1,5 @@
+"""``python -m nexusflow.cli``."""
+
+from nexusflow.cli import main
+
+main()

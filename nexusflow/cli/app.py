@@ -1,0 +1,154 @@
+"""The commands and their flags. Each does its work in a module of its own, imported when it is called."""
+# ruff: noqa: PLC0415 - a command loads what it needs and nothing else: --help and validate start fast
+
+import functools
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+import nexusflow
+from nexusflow.cli import exits
+
+app = typer.Typer(
+    name="nexusflow",
+    help="Write a workflow as a file, check it, run it to its end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
+app.add_typer(runs, name="runs")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="The workflow's file (YAML or JSON).", show_default=False)]
+
+
+class Drawing(StrEnum):
+    """How ``compile`` shows a plan."""
+
+    TEXT = "text"
+    JSON = "json"
+    MERMAID = "mermaid"
+    CANVAS = "canvas"
+
+
+def call(arguments: list[str]) -> int:
+    """Do what the command line says and give the exit code."""
+    as_json = "--json" in arguments
+    return exits.perform(functools.partial(_dispatch, arguments), as_json=as_json)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="nexusflow", standalone_mode=False)
+    except Abort:
+        return exits.INTERRUPTED
+    except TyperException as misuse:
+        raise exits.misused(misuse.format_message()) from None
+    return code if isinstance(code, int) else exits.SUCCEEDED
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from nexusflow.cli.console import print_text
+
+        print_text(f"nexusflow {nexusflow.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Write a workflow as a file, check it, run it to its end."""
+
+
+@app.command()
+def run(
+    file: File,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="KEY=VALUE",
+            help="Input for the run: KEY=VALUE, KEY=@FILE (the file is uploaded), or @FILE.json (all of it).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run a workflow to its end, on the configured cluster or an embedded one.
+
+    Exit code: 0 it succeeded, 1 it failed, 2 the file or the input is invalid, 3 the cluster cannot be used,
+    130 interrupted.
+    """
+    from nexusflow.cli.run import RunCommand
+
+    command = RunCommand(file, given or [], as_json=as_json)
+    return exits.perform(command.perform, as_json=as_json, failed=command.failed)
+
+
+@runs.command("show")
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or how it begins (8 characters or more).")],
+    as_json: AsJson = False,
+) -> int:
+    """Show a run: its status, steps, errors and latest events."""
+    from nexusflow.cli.show import show_run
+
+    return exits.perform(functools.partial(show_run, run_id, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The file to write.")] = Path("workflow.yaml"),
+) -> int:
+    """Write a starter workflow. An existing file is never overwritten."""
+    from nexusflow.cli.starter import write_starter
+
+    return exits.perform(functools.partial(write_starter, file))
+
+
+@app.command()
+def validate(file: File, as_json: AsJson = False) -> int:
+    """Check a workflow: every problem at once, each with its place and what to do."""
+    from nexusflow.cli.validate import Validation
+
+    command = Validation(file, as_json=as_json)
+    return exits.perform(command.perform, as_json=as_json, failed=command.failed)
+
+
+@app.command("compile")
+def compile_(
+    file: File,
+    form: Annotated[Drawing, typer.Option("--format", "-f", help="How to show the plan.")] = Drawing.TEXT,
+) -> int:
+    """Show what a workflow compiles to: its plan, as text, JSON or a picture, or the Celery canvas."""
+    from nexusflow.cli.compile import show_plan
+
+    return exits.perform(functools.partial(show_plan, file, form.value))
+
+
+@app.command()
+def actions(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An action, such as http.request.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """List what a step can do; with a NAME, that action's input, output and an example."""
+    from nexusflow.cli.actions import show_actions
+
+    return exits.perform(functools.partial(show_actions, name, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> int:
+    """Check what is set up, what is wrong, and what to do. Exit code 3 when something that is needed fails."""
+    from nexusflow.cli.examine import show_diagnosis
+
+    return exits.perform(functools.partial(show_diagnosis, as_json=as_json), as_json=as_json)

@@ -1,0 +1,22 @@
+"""``nexusflow compile``."""
+
+from nexusflow.cli import exits
+from nexusflow.cli.console import print_text
+from nexusflow.cli.sources import check_source, read_source, show_invalid
+from nexusflow.errors import InvalidDefinition
+from nexusflow.workflows.catalogue import catalogue
+from nexusflow.workflows.drawing import DrawingFormat, draw
+from nexusflow.workflows.plan import compile_plan
+
+
+def show_plan(name: str, form: DrawingFormat) -> int:
+    """Print what a file compiles to."""
+    source = None
+    try:
+        source = read_source(name)
+        definition = check_source(source)
+    except InvalidDefinition as error:
+        show_invalid(name, error, source.content if source else None)
+        return exits.INVALID
+    print_text(draw(compile_plan(definition, catalogue()), form, definition.name))
+    return exits.SUCCEEDED

@@ -1,0 +1,69 @@
+"""Runs as programs get them (``--json``)."""
+
+import datetime
+from typing import Any
+
+from nexusflow.cli.exits import error_document
+from nexusflow.errors import NexusError
+from nexusflow.workflows.report import EventReport, RunReport
+from nexusflow.workflows.report_steps import StepReport
+
+
+def run_document(report: RunReport) -> dict[str, Any]:
+    """What ``run --json`` gives."""
+    run = report.run
+    return {
+        "run_id": run.id,
+        "status": run.status,
+        "output": run.output,
+        "error": run.error,
+        "steps": [step_document(step) for step in report.steps],
+    }
+
+
+def refused_run_document(error: NexusError, run: str | None) -> dict[str, Any]:
+    """The same form for a run that could not be started, or not be followed to its end (``run``: its id)."""
+    return {"run_id": run, "status": None, "output": None, "error": error_document(error), "steps": []}
+
+
+def shown_run_document(report: RunReport, events: list[EventReport]) -> dict[str, Any]:
+    """What ``runs show --json`` gives: the same, and more."""
+    run = report.run
+    return run_document(report) | {
+        "workflow": run.workflow,
+        "version": run.version,
+        "ending": run.ending,
+        "cause": run.cause,
+        "input": run.input,
+        "accepted_at": _time(run.accepted_at),
+        "started_at": _time(run.started_at),
+        "finished_at": _time(run.finished_at),
+        "seconds": round(run.seconds, 3),
+        "events": [
+            {"at": _time(each.at), "type": each.type, "step": each.step, "item": each.item, "data": each.data}
+            for each in events
+        ],
+    }
+
+
+def step_document(step: StepReport) -> dict[str, Any]:
+    """One step; ``counts`` inside a foreach, ``items`` for a foreach itself, else null."""
+    progress = step.progress
+    return {
+        "step": step.path,
+        "type": step.type,
+        "state": step.state,
+        "attempts": step.attempts,
+        "started_at": _time(step.started_at),
+        "finished_at": _time(step.finished_at),
+        "seconds": round(step.seconds, 3) if step.seconds is not None else None,
+        "counts": step.counts,
+        "items": {"done": progress.done, "failed": progress.failed, "total": progress.total} if progress else None,
+        "branch": step.branch,
+        "note": step.note or None,
+        "errors": [{"item": each.item or None, "error": each.error} for each in step.failures],
+    }
+
+
+def _time(moment: datetime.datetime | None) -> str | None:
+    return moment.astimezone(datetime.UTC).isoformat() if moment is not None else None

@@ -1,0 +1,150 @@
+"""The ``--input`` of a run: KEY=VALUE, KEY=@FILE, @FILE.json, turned into values by the workflow's schema."""
+
+import json
+import math
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nexusflow.cli.sources import read_bounded, unreadable
+from nexusflow.connectors.base import FileRef
+from nexusflow.errors import InvalidDefinition, InvalidInput
+from nexusflow.schemas import validate
+from nexusflow.settings import get_settings
+from nexusflow.workflows.loader import load
+
+FORMS = "Write --input KEY=VALUE, --input KEY=@FILE to upload a file, or --input @FILE.json for all of it."
+MAX_INTEGER = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class GivenInput:
+    """What was given: ``values`` by key, and ``files`` to upload, whose references become the values."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def resolved(self, keep: Callable[[Path], FileRef]) -> dict[str, Any]:
+        """The input with each file's reference, which ``keep`` gives."""
+        return self.values | {key: keep(path).model_dump(by_alias=True) for key, path in self.files.items()}
+
+
+def parse_input(given: list[str], schema: Mapping[str, Any]) -> GivenInput:
+    """Read the flags. Raises InvalidInput for one that cannot be used."""
+    found = GivenInput()
+    for flag in given:
+        if flag.startswith("@"):
+            for key, value in _whole(flag[1:]).items():
+                _add(found, key, value)
+            continue
+        key, equals, value = flag.partition("=")
+        if not equals or not key:
+            raise InvalidInput(f"--input {flag[:80]} cannot be read.", FORMS)
+        if value.startswith("@@"):
+            _add(found, key, value[1:])
+        elif value.startswith("@"):
+            _refuse_twice(found, key)
+            found.files[key] = _uploadable(value[1:])
+        else:
+            _add(found, key, _typed(key, value, schema))
+    return found
+
+
+def stand_in(path: Path) -> FileRef:
+    """A reference with a file's size, to check the input before anything is started."""
+    return FileRef.model_validate(
+        {"$file": "0" * 36, "name": path.name, "size": path.stat().st_size, "sha256": "0" * 64}
+    )
+
+
+def _add(found: GivenInput, key: str, value: Any) -> None:
+    _refuse_twice(found, key)
+    found.values[key] = value
+
+
+def _refuse_twice(found: GivenInput, key: str) -> None:
+    if key in found.values or key in found.files:
+        raise InvalidInput(f"The input {key[:80]} is given twice.", "Give each key once.")
+
+
+def _whole(name: str) -> dict[str, Any]:
+    limit = get_settings().max_value_bytes
+    content = read_bounded(name, limit, wanted="input file")
+    if len(content) > limit:
+        raise InvalidInput(
+            f"{name} is larger than {limit:,} bytes.", "Give large data as a file of its own: KEY=@FILE."
+        )
+    try:
+        document = load(content, name=f"{name}.json", max_bytes=limit)
+    except InvalidDefinition as error:
+        problem = error.details[0]
+        place = f"{name}:{problem.line}:{problem.column}" if problem.line else name
+        if problem.code in ("EMPTY", "NOT_A_MAPPING"):
+            raise InvalidInput(f"{name} is no JSON object.", 'Write {"KEY": VALUE, …}.') from None
+        raise InvalidInput(f"{place}: {problem.message}", problem.hint) from None
+    _refuse_large_numbers(document.data)
+    data: dict[str, Any] = document.data
+    return data
+
+
+def _refuse_large_numbers(value: Any) -> None:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            _refuse_large_numbers(each)
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise InvalidInput(f"{str(value)[:40]} is too large for a number.", "Give it as text.")
+
+
+def _uploadable(name: str) -> Path:
+    """Raises InvalidInput for what cannot be read, before anything is started."""
+    path = Path(name)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise unreadable(name, error, "file") from None
+    limit = get_settings().max_file_bytes
+    if stat.S_ISREG(status.st_mode) and status.st_size > limit:
+        raise InvalidInput(f"{name} is larger than {limit:,} bytes.", "Split it, or raise NEXUSFLOW_MAX_FILE_BYTES.")
+    return path
+
+
+def _typed(key: str, text: str, schema: Mapping[str, Any]) -> Any:
+    """The value a text stands for: what fits the schema's field, as JSON rather than as text where both do."""
+    spec = schema.get("properties", {}).get(key, {})
+    spec = spec if isinstance(spec, dict) else {}
+    known, parsed = _parsed(text)
+    if not known:
+        return text
+    wanted = {"$defs": schema.get("$defs", {}), **spec}
+    for candidate in (parsed, text):
+        if _fits(wanted, candidate):
+            return candidate
+    return text if spec.get("type") == "string" else parsed
+
+
+def _parsed(text: str) -> tuple[bool, Any]:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        _refuse_large_numbers(value)
+    except (ValueError, RecursionError, InvalidInput):
+        return False, None
+    if isinstance(value, float) and not math.isfinite(value):
+        return False, None
+    return True, value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _fits(schema: Mapping[str, Any], value: Any) -> bool:
+    try:
+        return not validate(schema, value)
+    except ValueError:  # it refers to what is outside the field: the whole input's check decides
+        return True

@@ -1,0 +1,81 @@
+"""Definition files: read, bounded, checked, with every problem shown at its place."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexusflow.cli.console import say
+from nexusflow.cli.problems import show_problems
+from nexusflow.errors import InvalidDefinition, InvalidInput, Problem
+from nexusflow.settings import get_settings
+from nexusflow.workflows.catalogue import catalogue
+from nexusflow.workflows.checks import Limits, parse_definition
+from nexusflow.workflows.definition import Definition
+from nexusflow.workflows.sandbox import get_sandbox
+
+
+@dataclass(frozen=True)
+class Source:
+    """A definition's file: its name as given, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+def read_bounded(name: str, limit: int, *, wanted: str = "file") -> bytes:
+    """A file's bytes, at most ``limit`` + 1 of them. Raises InvalidInput where it cannot be read."""
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise unreadable(name, error, wanted) from None
+
+
+def unreadable(name: str, error: Exception, wanted: str) -> InvalidInput:
+    """Why a file cannot be read, for people."""
+    if isinstance(error, FileNotFoundError):
+        return InvalidInput(f"There is no {wanted} {name}.", "Check the path; it is read from the folder you are in.")
+    if isinstance(error, IsADirectoryError):
+        return InvalidInput(f"{name} is a folder, not a {wanted}.", "Give the path of a file.")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InvalidInput(f"{name} cannot be read: {reason}.", "Check the path and its permissions.")
+
+
+def read_source(name: str) -> Source:
+    """The definition in a file. Raises InvalidInput, InvalidDefinition (too big)."""
+    limit = get_settings().max_definition_bytes
+    content = read_bounded(name, limit, wanted="workflow file")
+    if len(content) > limit:
+        status = os.stat(name)  # noqa: PTH116 - the mode is wanted too
+        size = f"{status.st_size:,}" if stat.S_ISREG(status.st_mode) else f"more than {limit:,}"
+        raise InvalidDefinition(
+            [
+                Problem(
+                    "",
+                    None,
+                    None,
+                    "TOO_BIG",
+                    f"The definition is {size} bytes long; {limit:,} are allowed.",
+                    "Move data out of the definition (pass it as input), or split the workflow.",
+                )
+            ]
+        )
+    return Source(name, content)
+
+
+def check_source(source: Source) -> Definition:
+    """The checked definition. Raises InvalidDefinition with every problem at once."""
+    settings = get_settings()
+    limits = Limits(definition_bytes=settings.max_definition_bytes, steps=settings.max_steps)
+    return parse_definition(
+        source.content, catalogue(), name=source.name, limits=limits, check_jq=get_sandbox().check_jq
+    )
+
+
+def show_invalid(name: str, error: InvalidDefinition, content: bytes | None) -> None:
+    """Every problem of a definition for people, on standard error."""
+    text = content.decode("utf-8", errors="replace").removeprefix("\ufeff") if content is not None else None
+    show_problems(error.details, name=name, text=text)
+    count = len(error.details)
+    say(f"{name} is not valid: {count} problem{'' if count == 1 else 's'}.", "bold red")
