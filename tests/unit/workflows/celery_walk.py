@@ -61,7 +61,7 @@ class CeleryWalk:
         self.app._get_backend = lambda: JoinByWord(self.app)
         self._tracers = {}
         for name in QUEUE_NAMES:
-            task = self.app.task(_run_segment, name=f"tasks.{name}.run_segment", ignore_result=True)
+            task = self.app.task(_run_segment, name=f"tasks.{name}.run_segment", ignore_result=True, shared=False)
             self._tracers[task.name] = build_tracer(task.name, task, app=self.app)
         self._channel = self.app.connection_for_read().channel()
 
