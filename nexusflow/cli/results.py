@@ -103,7 +103,8 @@ def _local_effects(home: Home, since: datetime.datetime) -> list[tuple[str, str]
     """What the vendors that the embedded cluster plays have kept of this run."""
     vendors, found = home.path / "vendors", []
     for folder, kind in (("s3", "object"), ("mail", "e-mail")):
-        new = [path for path in (vendors / folder).rglob("*") if _is_new(path, since)]
+        kept = [path for path in (vendors / folder).rglob("*") if not _is_note(path.relative_to(vendors))]
+        new = [path for path in kept if _is_new(path, since)]
         found += [(_short(path), f"an {kind}") for path in sorted(new)[:3]]
         if len(new) > 3:
             found.append((_short(vendors / folder), f"{len(new) - 3} more"))
@@ -114,8 +115,11 @@ def _local_effects(home: Home, since: datetime.datetime) -> list[tuple[str, str]
 
 
 def _is_new(path: Path, since: datetime.datetime) -> bool:
-    hidden = any(part.startswith(".") for part in path.parts[-4:-1])
-    return path.is_file() and not hidden and path.stat().st_mtime >= since.timestamp() - 1
+    return path.is_file() and path.stat().st_mtime >= since.timestamp() - 1
+
+
+def _is_note(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _short(path: Path) -> str:

@@ -24,7 +24,7 @@ def show_run(name: str, *, as_json: bool) -> int:
     with readable_cluster() as cluster:
         run = find_run(cluster.tenant, name)
         report = read_run(cluster.tenant, run)
-        events = read_events(cluster.tenant, run, EVENTS)
+        events = read_events(cluster.tenant, run, EVENTS, everything=as_json)
     if as_json:
         print_json(shown_run_document(report, events))
     else:
@@ -37,7 +37,7 @@ def _show(report: RunReport, events: list[EventReport]) -> None:
     out().print(headline(run), soft_wrap=True)
     say(f"Version {run.version}, accepted {_local(run.accepted_at)}", "dim", to=out())
     if run.input:
-        text = json.dumps(run.input, ensure_ascii=False)
+        text = json.dumps({key: _brief(value) for key, value in run.input.items()}, ensure_ascii=False)
         say(f"Input: {text[:INPUT_WIDTH]}{'…' if len(text) > INPUT_WIDTH else ''}", "dim", to=out())
     say(to=out())
     out().print(steps_table(out(), report.steps))
@@ -55,6 +55,11 @@ def _show(report: RunReport, events: list[EventReport]) -> None:
         show_output(run.output)
     say("\nLatest events", "bold", to=out())
     out().print(_events(events))
+
+
+def _brief(value: Any) -> Any:
+    """A file's reference by the file's name."""
+    return f"@{value.get('name')}" if isinstance(value, dict) and "$file" in value else value
 
 
 def _failures(step: StepReport) -> None:

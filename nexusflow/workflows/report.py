@@ -30,7 +30,11 @@ WHERE r.id = :run
 """
 HEAD = sa.text(_HEAD.format(more=""))
 HEAD_WITH_DATA = sa.text(_HEAD.format(more=", r.input, r.output, v.config -> 'input' -> 'schema' AS schema"))
-EVENTS = sa.text("SELECT at, type, step, item, data FROM run_events WHERE run_id = :run ORDER BY id DESC LIMIT :limit")
+EVENTS = sa.text("""
+SELECT at, type, step, item, data FROM run_events
+WHERE run_id = :run AND (:everything OR coalesce(item, '') = '' OR type <> 'step.succeeded')
+ORDER BY id DESC LIMIT :limit
+""")
 BY_PREFIX = sa.text("SELECT id FROM runs WHERE id BETWEEN :low AND :high ORDER BY id DESC LIMIT 5")
 
 
@@ -125,10 +129,10 @@ def _summary(head: sa.RowMapping) -> RunSummary:
     )
 
 
-def read_events(tenant: str, run: str, limit: int = 20) -> list[EventReport]:
-    """A run's latest events, oldest first."""
+def read_events(tenant: str, run: str, limit: int = 20, *, everything: bool = True) -> list[EventReport]:
+    """A run's latest events, oldest first; without ``everything``, the successes of single items are left out."""
     with tenant_session(tenant) as connection:
-        rows = connection.execute(EVENTS, {"run": run, "limit": min(limit, MAX_EVENTS)}).all()
+        rows = connection.execute(EVENTS, {"run": run, "limit": min(limit, MAX_EVENTS), "everything": everything}).all()
     return [EventReport(row.at, row.type, row.step, row.item or None, row.data or {}) for row in reversed(rows)]
 
 
