@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     """The cache."""
     database_pool_size: int = Field(default=8, ge=1, le=500)
-    """Database connections a process keeps at the most."""
+    """Database connections a process keeps for each of its two roles; for a moment it may open as many again."""
 
     tenant: str = "local"
     """The tenant the command line works for."""
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """The most items of one foreach."""
 
     allow_private_addresses: str = ""
-    """What ``http.request`` and the connectors may reach beyond public addresses: empty, ``loopback`` or ``all``."""
+    """What ``http.request`` may reach beyond public addresses: empty, ``loopback`` or ``all``."""
     connections: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Credentials by connection: ``NEXUSFLOW_CONNECTIONS__OPENAI__API_KEY=…`` is ``["openai"]["api_key"]``."""
 
