@@ -13,11 +13,18 @@ PATIENCE_GRACE = 15.0
 CONTROL_PATIENCE = 60.0
 
 
-def patience(plan: Plan, segment: Segment) -> float:
-    """Seconds until the control plane takes the segment's first op for hung: its timeout and some grace."""
-    op = segment.ops[0]
-    timeout = plan.steps[op.path].spec.get("timeout") if op.kind == "step" else None
-    return (timeout or CONTROL_PATIENCE) + PATIENCE_GRACE
+def patience(plan: Plan, segment: Segment, start: int = 0) -> float:
+    """Seconds until the control plane takes the segment for hung, from its op number ``start`` on.
+
+    The timeouts of the ops up to the next record (a pure step's waits for the next effect's), and some grace.
+    """
+    seconds = PATIENCE_GRACE
+    for op in segment.ops[start:]:
+        timeout = plan.steps[op.path].spec.get("timeout") if op.kind == "step" else None
+        seconds += timeout or CONTROL_PATIENCE
+        if op.kind != "step" or not plan.steps[op.path].pure:
+            break
+    return seconds
 
 
 def follower(plan: Plan, segment_id: int, item: str, *, lo: int = 0, hi: int = 0) -> Follower:
@@ -125,8 +132,7 @@ class Consequences:
             ]
         )
         closer = follower(self._plan, self._plan.closers[body.step], prefix)
-        held = patience(self._plan, self._plan.segments[body.single]) if body.single is not None else CONTROL_PATIENCE
-        self.effects.lane = Lane(body.step, prefix, closer, take, held, entries)
+        self.effects.lane = Lane(body.step, prefix, closer, take, entries)
 
     def fail_scope(self, scope: Scope, item: str, error: dict[str, Any]) -> None:
         """A failure nobody continued: it ends its item, its branch or the run."""

@@ -7,13 +7,13 @@ from typing import Any
 from nexusflow.errors import Permanent, StepError, Transient
 from nexusflow.settings import get_settings
 from nexusflow.workflows.act import FileOpener, Place, perform, retry_delay, storable
-from nexusflow.workflows.consequences import PATIENCE_GRACE, Consequences
+from nexusflow.workflows.consequences import Consequences, patience
 from nexusflow.workflows.expressions import is_true, resolve
 from nexusflow.workflows.outcomes import LIST, Key, Outcome, Surroundings, child_item, fetch_items
 from nexusflow.workflows.plan import Op, Plan, Scope, Segment, StepPlan
 from nexusflow.workflows.sandbox import get_sandbox
 from nexusflow.workflows.states import STEP_TERMINAL, join_met
-from nexusflow.workflows.work import Claim, Effects, Ending, ItemRetry, Row, record
+from nexusflow.workflows.work import Claim, Effects, Ending, Row, record
 
 MAX_LOSSES = 3
 CHUNK_SECONDS = 0.05
@@ -47,20 +47,24 @@ class Execution:
         self._scope: Scope = plan.scopes[self._segment.scope]
         self._around = Surroundings(plan, claim, input_value)
         self._consequences = Consequences(plan)
-        self._fresh = True
+        self._suspect = True
 
     def run(self) -> Effects:
         """Do the segment's ops. Raises Waiting, RunEnding, RunDone, FenceLost."""
         if self._claim.hi > self._claim.hint.lo:
             self._range()
         else:
-            self._ops(self._claim.hint.item)
+            try:
+                self._ops(self._claim.hint.item)
+            except Waiting as waiting:
+                waiting.rows[:0] = self._consequences.effects.rows  # a pure step's record waited for this one's
+                raise
         return self._consequences.effects
 
     def next_range(self, lo: int, hi: int) -> None:
         """Go on as the same lane with further items."""
         self._claim.hint = replace(self._claim.hint, lo=lo)
-        self._claim.hi, self._fresh = hi, False
+        self._claim.hi, self._suspect = hi, False
         self._consequences = Consequences(self._plan)
 
     # A range: several items of a foreach whose body is one segment.
@@ -68,6 +72,7 @@ class Execution:
     def _range(self) -> None:
         started, lo, hi = time.monotonic(), self._claim.hint.lo, self._claim.hi
         effects = self._consequences.effects
+        waits: list[Waiting] = []
         self._load([child_item(self._claim.hint.item, index) for index in range(lo, hi)])
         for index in range(lo, hi):
             item = child_item(self._claim.hint.item, index)
@@ -78,9 +83,12 @@ class Execution:
                 self._ops(item)
             except Waiting as waiting:
                 effects.rows.extend(waiting.rows)
-                effects.retries.append(ItemRetry(index, waiting.delay, waiting.attempts))
+                waits.append(waiting)
             if self._foreach_is_over():
                 return
+        if waits:
+            # The lane waits with its items, so that no more than its foreach allows are tried again at once.
+            raise Waiting(effects.rows, max(w.delay for w in waits), max(w.attempts for w in waits))
         each = (time.monotonic() - started) / (hi - lo)
         take = int(max(1, min(MAX_CHUNK, CHUNK_SECONDS / max(each, 1e-6))))
         self._consequences.take_turn(self._scope, self._claim.hint.item, take=take)
@@ -108,7 +116,7 @@ class Execution:
                 return
             states = [outcome.state]
             if op is not last and self._must_record(op):
-                self._flush(self._plan.steps[self._segment.ops[position + 1].path])
+                self._flush(position + 1)
         self._after_last(item)
 
     def _after_last(self, item: str) -> None:
@@ -121,7 +129,7 @@ class Execution:
         else:
             self._consequences.fail_scope(self._scope, item, row.error or {})
         if self._claim.hi - self._claim.hint.lo > 1 and any(self._must_record(op) for op in self._segment.ops):
-            self._flush(None)
+            self._flush(0)
 
     def _step(self, op: Op, item: str, states: list[str]) -> Outcome | None:
         """Do one step or open one scope; None where the segment must not go on behind it.
@@ -145,7 +153,9 @@ class Execution:
         return None if row.state in ("failed", "timed_out") and plan.spec["on_error"] == "fail" else outcome
 
     def _attempt(self, op: Op, plan: StepPlan, item: str, states: list[str]) -> Row:
-        row = Row(op.path, item, "succeeded", attempts=self._claim.attempts + 1 if self._fresh else 1)
+        known = self._around.known.get((op.path, item))
+        before = known.attempts if known is not None and known.state == "retrying" else 0
+        row = Row(op.path, item, "succeeded", attempts=before + 1)
         started = time.monotonic()
         try:
             if not join_met(plan.spec["join"], states):
@@ -157,11 +167,12 @@ class Execution:
                 self._refuse_if_condemned()
                 self._open(plan, row)
             else:
-                self._refuse_if_condemned()
+                # A pure step's record waits for the next one's, so its being unrecorded accuses it only at the end.
+                if self._must_record(op) or op is self._segment.ops[-1]:
+                    self._refuse_if_condemned()
                 row.output = self._act(plan, item, row.attempts)
         except StepError as error:
             self._failed(row, plan, error)
-        self._fresh = False
         row.seconds = time.monotonic() - started
         return row
 
@@ -171,11 +182,12 @@ class Execution:
 
     def _refuse_if_condemned(self) -> None:
         """Fail instead of trying once more what hung until the control plane took it, or killed worker after worker."""
-        if self._fresh and self._claim.verdict == "timed_out":
+        condemned, self._suspect = self._suspect, False
+        if condemned and self._claim.verdict == "timed_out":
             raise Transient(
                 "STEP_TIMED_OUT", "The step did not end within its timeout.", "Raise `timeout`, or do less."
             )
-        if self._fresh and self._claim.losses >= MAX_LOSSES:
+        if condemned and self._claim.losses >= MAX_LOSSES:
             raise Permanent(
                 "WORKER_LOST",
                 f"{self._claim.losses} workers died while they ran this step.",
@@ -313,12 +325,11 @@ class Execution:
     def _must_record(self, op: Op) -> bool:
         return op.kind == "step" and not self._plan.steps[op.path].pure
 
-    def _flush(self, upcoming: StepPlan | None) -> None:
-        """Record what is done so far; an effect's record does not wait for the next step."""
+    def _flush(self, upcoming: int) -> None:
+        """Record what is done so far (an effect's record does not wait); ``upcoming``: which op comes next."""
         effects = self._consequences.effects
         if effects.ending or effects.followers or effects.dropped:
             return  # a scope's end and what follows from it are written together
-        timeout = (upcoming.spec.get("timeout") if upcoming else None) or 300.0
         rows, effects.rows = effects.rows, []
-        if not record(self._claim, rows, next_timeout=timeout + PATIENCE_GRACE):
+        if not record(self._claim, rows, next_timeout=patience(self._plan, self._segment, upcoming)):
             raise RunEnding

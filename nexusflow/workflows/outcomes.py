@@ -28,6 +28,7 @@ class Outcome:
     output: Any = None
     error: dict[str, Any] | None = None
     items: list[Any] | None = None
+    attempts: int = 1
 
     def view(self) -> dict[str, Any]:
         """What ``steps.<id>`` is in an expression."""
@@ -71,7 +72,7 @@ _outcomes: RecentlyUsed[Outcome] = RecentlyUsed(CACHE_BYTES)
 
 FETCH = """
 SELECT k.name, s.item, s.state, CASE WHEN NOT k.list THEN s.output END, s.error, CASE WHEN k.list THEN s.items END,
-       pg_column_size(CASE WHEN k.list THEN s.items ELSE s.output END)
+       s.attempts, pg_column_size(CASE WHEN k.list THEN s.items ELSE s.output END)
 FROM unnest(%(names)s::text[], %(steps)s::text[], %(items)s::text[], %(lists)s::bool[]) AS k(name, step, item, list)
 JOIN steps s ON s.run_id = %(run)s AND s.step = k.step AND s.item = k.item
 """
@@ -99,8 +100,8 @@ def fetch(claim: Claim, keys: Iterable[Key]) -> dict[Key, Outcome]:
         with tenant_pipeline(claim.hint.tenant) as pipeline:
             pipeline.begin()
             rows = pipeline.run(FETCH, parameters)
-        for name, item, state, output, error, items, size in rows.fetchall():
-            found[name, item] = outcome = Outcome(state, output, error, items)
+        for name, item, state, output, error, items, attempts, size in rows.fetchall():
+            found[name, item] = outcome = Outcome(state, output, error, items, attempts)
             if state in STEP_TERMINAL or items is not None:
                 _outcomes.put((run, name, item), outcome, 4 * (size or 0) + 500)
     return found

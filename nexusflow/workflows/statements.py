@@ -133,13 +133,6 @@ WHERE s.run_id = %(run)s AND s.segment = %(segment)s AND s.item = %(item)s AND s
 RETURNING s.lo, s.hi
 """
 
-RETRY_ITEM = """
-INSERT INTO segments (run_id, segment, item, lo, hi, tenant_id, queue, patience, due_at, attempts)
-VALUES (%(run)s, %(segment)s, %(item)s, %(index)s, %(index)s + 1, %(tenant)s, %(queue)s, %(patience)s,
-        now() + make_interval(secs => %(delay)s), %(attempts)s)
-ON CONFLICT DO NOTHING
-"""
-
 NEXT_ITEM = f"""
 INSERT INTO segments (run_id, segment, item, tenant_id, queue, patience, published_at, publications)
 SELECT %(run)s, e.segment, %(stem)s || t.lo, %(tenant)s, e.queue, e.patience, now(), 1

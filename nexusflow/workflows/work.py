@@ -119,15 +119,6 @@ class Ending:
 
 
 @dataclass
-class ItemRetry:
-    """An item of a range whose step is tried again after ``delay`` seconds."""
-
-    index: int
-    delay: float
-    attempts: int
-
-
-@dataclass
 class Lane:
     """One of a foreach's parallel lanes at its turn: ``take`` items more, or the foreach is closed.
 
@@ -138,7 +129,6 @@ class Lane:
     prefix: str
     closer: Follower
     take: int = 1
-    patience: float = 600.0
     entries: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -149,7 +139,6 @@ class Effects:
     rows: list[Row] = field(default_factory=list)
     followers: list[Follower] = field(default_factory=list)
     lane: Lane | None = None
-    retries: list[ItemRetry] = field(default_factory=list)
     dropped: list[tuple[list[int], str]] = field(default_factory=list)
     ending: Ending | None = None
 
@@ -243,7 +232,7 @@ def settle(claim: Claim, effects: Effects) -> Settled:
             scope = {"dropped": segments, "under": under, "stem": _stem(under)}
             pipeline.run(sql.DROP_SCOPE, claim.key | scope)
         if effects.lane is not None:
-            moved, fired = _take_turn(pipeline, claim, effects.lane, effects.retries)
+            moved, fired = _take_turn(pipeline, claim, effects.lane)
         else:
             pipeline.run(sql.DONE, claim.key)
         if effects.followers:
@@ -281,19 +270,12 @@ def finish_ending(tenant: str, run: str) -> None:
 
 
 def _take_turn(
-    pipeline: Pipeline, claim: Claim, lane: Lane, retries: list[ItemRetry]
+    pipeline: Pipeline, claim: Claim, lane: Lane
 ) -> tuple[psycopg.Cursor[Any] | None, list[psycopg.Cursor[Any]]]:
     turn = claim.key | {"foreach": lane.foreach, "prefix": lane.prefix, "stem": _stem(lane.prefix), "take": lane.take}
     turn["followers"] = _json([lane.closer.__dict__])
     moved: psycopg.Cursor[Any] | None = None
     fired: list[psycopg.Cursor[Any]] = []
-    if retries and not lane.entries:
-        # The first item to be tried again keeps the lane's place; the lane goes on when that item is done.
-        pipeline.run(sql.DONE, claim.key)
-        for retry in retries:
-            pipeline.run(sql.RETRY_ITEM, turn | {"queue": claim.queue, "patience": lane.patience} | retry.__dict__)
-        pipeline.run(sql.WAKE, {})
-        return None, []
     pipeline.run(sql.TAKE, turn)
     if lane.entries:
         fired.append(pipeline.run(sql.NEXT_ITEM, turn | {"entries": _json(lane.entries)}))
