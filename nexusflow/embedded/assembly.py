@@ -12,10 +12,11 @@ from nexusflow.embedded.home import Home, write_private
 from nexusflow.embedded.parts import Part, end_leftovers, remember, stop_together
 from nexusflow.embedded.postgres import Postgres
 from nexusflow.embedded.procfile import arguments, processes
+from nexusflow.embedded.schema import Schema, ensure_schema
 from nexusflow.embedded.vendor_server import VendorServer
 from nexusflow.settings import Settings
 
-PROCESS_GRACE = 6.0
+BUSY_GRACE, IDLE_GRACE = 6.0, 0.3
 
 
 class Assembly:
@@ -42,12 +43,12 @@ class Assembly:
         self._servers.insert(0, postgres)
         postgres.launch()
         postgres.wait_ready()
-        self._provision(postgres)
+        schema = ensure_schema(postgres, self._home, self._report)
         broker.wait_ready()
         vendors.wait_ready()
         for name, server in (("postgres", postgres), ("valkey", broker), ("vendors", vendors)):
             self._keep(name, server)
-        environment = self._environment(postgres, broker, vendors)
+        environment = self._environment(schema, postgres, broker, vendors)
         self._report("starting the workers and beat")
         self._start_workers(environment)
         info = ClusterInfo(
@@ -76,29 +77,19 @@ class Assembly:
     def stop(self) -> None:
         """Stop everything: workers first, PostgreSQL last."""
         self._home.cluster_file.unlink(missing_ok=True)
-        stop_together(self._workers, PROCESS_GRACE)
+        if self._workers:
+            stop_together(self._workers, BUSY_GRACE if self._is_busy() else IDLE_GRACE)
         for server in reversed(self._servers):
             server.stop()
         self._home.pids_file.unlink(missing_ok=True)
 
-    def _provision(self, postgres: Postgres) -> None:
-        # Imported here: it takes a second, in which the servers start already.
-        from nexusflow.db.provision import provision  # noqa: PLC0415
-
-        self._report("bringing the database's schema up to date")
-        postgres.create_database()
-        secrets = self._home.secrets()
-        provision(postgres.url(), secrets.runtime_password, secrets.control_password)
-
-    def _environment(self, postgres: Postgres, broker: Broker, vendors: VendorServer) -> dict[str, str]:
-        from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE  # noqa: PLC0415
-
+    def _environment(self, schema: Schema, postgres: Postgres, broker: Broker, vendors: VendorServer) -> dict[str, str]:
         secrets = self._home.secrets()
         settings = Settings()
         environment = {
             "NEXUSFLOW_HOME": str(self._home.path),
-            "NEXUSFLOW_DATABASE_URL": postgres.url(RUNTIME_ROLE, secrets.runtime_password),
-            "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(CONTROL_ROLE, secrets.control_password),
+            "NEXUSFLOW_DATABASE_URL": postgres.url(schema.runtime_role, secrets.runtime_password),
+            "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(schema.control_role, secrets.control_password),
             "NEXUSFLOW_BROKER_URL": broker.url(),
             "NEXUSFLOW_REDIS_URL": broker.url(CACHE_DATABASE),
             "NEXUSFLOW_ALLOW_PRIVATE_ADDRESSES": settings.allow_private_addresses or "loopback",
@@ -108,6 +99,18 @@ class Assembly:
                 for key, value in values.items():
                     environment[f"NEXUSFLOW_CONNECTIONS__{connection.upper()}__{key.upper()}"] = value
         return environment
+
+    def _is_busy(self) -> bool:
+        """Whether a worker is at a segment right now. An idle one keeps nothing worth waiting for."""
+        import psycopg  # noqa: PLC0415 - not before the servers start, for it takes a while
+
+        postgres = next(server for server in self._servers if isinstance(server, Postgres))
+        try:
+            with psycopg.connect(postgres.url(), connect_timeout=2) as connection:
+                busy = connection.execute("SELECT EXISTS (SELECT 1 FROM segments WHERE state = 'leased')").fetchone()
+        except psycopg.Error:
+            return False  # without a database nothing that ends now could be recorded
+        return bool(busy and busy[0])
 
     def _keep(self, name: str, server: Postgres | Broker | VendorServer) -> None:
         def again() -> None:

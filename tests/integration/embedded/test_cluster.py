@@ -11,6 +11,8 @@ import redis
 from nexusflow.embedded.cluster import find
 from nexusflow.embedded.database import database_only
 from nexusflow.embedded.home import Home
+from nexusflow.embedded.postgres import Postgres
+from nexusflow.embedded.schema import NOTE
 from tests.integration.embedded.conftest import Holder, processes_of, until
 from tests.servers.server import accepts
 
@@ -117,6 +119,19 @@ def test_the_database_alone(home: Home, hold: Hold) -> None:
             assert connection.execute("SELECT current_user").fetchone() == ("nexusflow_app",)
         assert not [line for line in processes_of(home) if "celery" in line or "valkey" in line]
     assert not processes_of(home)
+
+
+def test_the_schema_is_looked_at_again_when_the_migrations_changed(home: Home, hold: Hold) -> None:
+    first = hold()
+    owner = first.info()["owner_database_url"]
+    note = Postgres(home).places.data / NOTE
+    current = note.read_text()
+    with psycopg.connect(owner) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    first.leave()
+    note.write_text(current.replace('"migrations": "', '"migrations": "older'))
+    _use(hold().info())
+    assert note.read_text() == current
 
 
 def test_postgres_does_not_run_as_root(home: Home, hold: Hold) -> None:
