@@ -100,6 +100,7 @@ class PlainView:
             self._told[step.path] = (time.monotonic(), 0)
         if mark != before and (step.state not in _QUIET or (before and step.state != "ready")):
             took = f" in {duration(step.seconds)}" if step.seconds is not None else ""
+            took = f", attempt {step.attempts}" if step.state == "retrying" else took
             why = f": {message(step)}" if message(step) else ""
             _line(
                 Text.assemble(

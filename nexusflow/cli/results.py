@@ -28,6 +28,8 @@ def show_output(value: Any) -> None:
     table = _table(value)
     if table is not None:
         out().print(table)
+        if isinstance(value, list) and len(value) > MAX_ROWS:
+            say(f"… {len(value) - MAX_ROWS:,} rows more: --json shows all", "dim", to=out())
     elif value is not None:
         say(json.dumps(value, indent=2, ensure_ascii=False), to=out())
 
@@ -49,8 +51,6 @@ def _table(value: Any) -> Table | None:
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in value[:MAX_ROWS]:
         table.add_row(*[_cell(row[column]) if column in row else Text() for column in columns])
-    if len(value) > MAX_ROWS:
-        table.caption = f"… {len(value) - MAX_ROWS:,} rows more: --json shows all"
     return table
 
 

@@ -14,6 +14,9 @@ from nexusflow.workflows.checks import Limits, parse_definition
 from nexusflow.workflows.definition import Definition
 from nexusflow.workflows.sandbox import get_sandbox
 
+MAX_SHOWN = 25
+"""Problems that people are shown at once."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -76,6 +79,8 @@ def check_source(source: Source) -> Definition:
 def show_invalid(name: str, error: InvalidDefinition, content: bytes | None) -> None:
     """Every problem of a definition for people, on standard error."""
     text = content.decode("utf-8", errors="replace").removeprefix("\ufeff") if content is not None else None
-    show_problems(error.details, name=name, text=text)
+    show_problems(error.details[:MAX_SHOWN], name=name, text=text)
     count = len(error.details)
+    if count > MAX_SHOWN:
+        say(f"… and {count - MAX_SHOWN} more: nexusflow validate --json shows them.", "dim")
     say(f"{name} is not valid: {count} problem{'' if count == 1 else 's'}.", "bold red")
