@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, Task, bootsteps
+from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Reject
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
+from nexusflow.log import configure_logging
 from nexusflow.queues import QUEUES
 
 app = Celery("nexusflow", config_source="celeryconfig")
@@ -22,12 +23,22 @@ class DeadLetters(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
         if consumer.connection.transport.driver_type != "amqp":
             return
         for spec in QUEUES:
-            exchange = Exchange(spec.dead, type="direct", durable=True)
-            dead = Queue(spec.dead, exchange, spec.dead, durable=True, queue_arguments={"x-queue-type": "quorum"})
-            dead.bind(consumer.connection.default_channel).declare()
+            exchange = Exchange(spec.dead, type="direct", durable=True)  # type: ignore[no-untyped-call]
+            dead = Queue(  # type: ignore[no-untyped-call]
+                spec.dead, exchange, spec.dead, durable=True, queue_arguments={"x-queue-type": "quorum"}
+            )
+            dead.bind(consumer.connection.default_channel).declare()  # type: ignore[no-untyped-call]
 
 
 app.steps["consumer"].add(DeadLetters)
+
+
+def _on_start(**_: Any) -> None:
+    configure_logging()
+
+
+signals.worker_init.connect(_on_start)
+signals.beat_init.connect(_on_start)
 
 
 class TenantTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -49,6 +60,8 @@ def tenant_task(*, name: str) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def register(function: Callable[..., Any]) -> Any:
-        return app.task(function, name=name, bind=True, base=TenantTask, acks_late=False, ignore_result=True)
+        return app.task(
+            function, name=name, bind=True, base=TenantTask, acks_late=False, ignore_result=True, shared=False
+        )
 
     return register

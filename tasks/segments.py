@@ -4,10 +4,11 @@ from typing import Any
 
 from celery.exceptions import Ignore
 
+from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
 from nexusflow.workflows.canvas import carried, chord_body
 from nexusflow.workflows.files import open_file
-from nexusflow.workflows.runner import DATABASE_DOWN, Carried, NotClaimed, Runner
+from nexusflow.workflows.runner import Carried, NotClaimed, Runner
 from nexusflow.workflows.work import FenceLost, Hint, Holder
 
 log = get_logger(__name__)

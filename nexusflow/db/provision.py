@@ -1,5 +1,6 @@
 """Set up a database: its roles, and its schema at the newest revision."""
 
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -9,9 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import sql
+from pydantic import SecretStr
 
 from nexusflow.db.session import sqlalchemy_url, unusable
-from nexusflow.errors import ClusterUnusable
+from nexusflow.errors import ClusterUnusable, NexusError
+from nexusflow.settings import get_settings
 
 RUNTIME_ROLE = "nexusflow_app"
 CONTROL_ROLE = "nexusflow_control"
@@ -93,3 +96,37 @@ def current_revision(connection: sa.Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return revision
+
+
+def provision_from_settings() -> None:
+    """Set up the database of the settings: the owner's URL does it, the other two name the roles' passwords.
+
+    Raises ClusterUnusable when a URL is missing or is not one of the two roles'.
+    """
+    settings = get_settings()
+    passwords = [
+        _password_of(settings.database_url, "NEXUSFLOW_DATABASE_URL", RUNTIME_ROLE),
+        _password_of(settings.control_database_url, "NEXUSFLOW_CONTROL_DATABASE_URL", CONTROL_ROLE),
+    ]
+    if settings.owner_database_url is None:
+        raise ClusterUnusable(
+            "NEXUSFLOW_OWNER_DATABASE_URL is not set.", "It names the database as the role to own it."
+        )
+    provision(settings.owner_database_url.get_secret_value(), *passwords)
+
+
+def _password_of(url: SecretStr | None, variable: str, role: str) -> str:
+    parsed = sqlalchemy_url(url.get_secret_value()) if url is not None else None
+    if parsed is None or parsed.username != role or not parsed.password:
+        raise ClusterUnusable(
+            f"{variable} does not name the role {role} with a password.",
+            f"Write it postgresql://{role}:PASSWORD@HOST:PORT/NAME; the set-up gives the role that password.",
+        )
+    return str(parsed.password)
+
+
+if __name__ == "__main__":
+    try:
+        provision_from_settings()
+    except NexusError as problem:
+        sys.exit(str(problem))

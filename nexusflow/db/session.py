@@ -18,6 +18,8 @@ from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
 
 APPLICATION_NAME = "nexusflow"
+DATABASE_DOWN = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, ClusterUnusable)
+"""What work that needs the database meets while it is away."""
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """One attempt of one action: resolve its input, do it within its timeout, check its output."""
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,17 +12,17 @@ from pydantic import BaseModel, ValidationError
 
 from nexusflow.connectors.base import Action, FileRef, StepContext
 from nexusflow.connectors.registry import get_action
-from nexusflow.errors import NexusError, Permanent, StepError, Transient
+from nexusflow.errors import ClusterUnusable, NexusError, Permanent, StepError, Transient
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows.expressions import resolve
+from nexusflow.workflows.hung import TookTooLong, within
 from nexusflow.workflows.plan import StepPlan
 from nexusflow.workflows.sandbox import get_sandbox
 
 log = get_logger(__name__)
 TIMED_OUT = "STEP_TIMED_OUT"
 MAX_VENDOR_WAIT = 3600.0
-STORABLE_NESTING = 200
 CLIENTS_HASTE = 0.02
 
 FileOpener = Callable[[str, FileRef], AbstractContextManager[BinaryIO]]
@@ -113,6 +112,8 @@ def _run(action: Action, context: StepContext, value: BaseModel) -> Any:
         return action.run(context, value)
     except StepError:
         raise
+    except ClusterUnusable as error:
+        raise Transient("DATABASE_AWAY", error.message, error.hint, cause="platform") from error
     except Exception as error:
         log.exception("action.crashed", action=action.name, run=context.run_id, step=context.step)
         raise Permanent(
@@ -124,29 +125,17 @@ def _run(action: Action, context: StepContext, value: BaseModel) -> Any:
 
 
 def _within(timeout: float, deadline: float, call: Callable[[], Any]) -> Any:
-    """Run the call in a thread of its own and abandon it at the timeout: a hung vendor call must not hold the slot."""
     late = Transient(
         TIMED_OUT, f"The step took longer than its timeout of {timeout:g} s.", "Raise `timeout`, or do less."
     )
-    box: list[tuple[bool, Any]] = []
-
-    def work() -> None:
-        try:
-            box.append((True, call()))
-        except BaseException as error:
-            box.append((False, error))
-
-    thread = threading.Thread(target=work, name="action", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if not box:
-        raise late
-    succeeded, result = box[0]
-    if succeeded:
-        return result
-    if isinstance(result, Transient) and time.monotonic() > deadline - CLIENTS_HASTE:
-        raise late from result  # the client's own limit is the same deadline: whichever was faster, it is a timeout
-    raise result
+    try:
+        return within(timeout, call)
+    except TookTooLong:
+        raise late from None
+    except Transient as error:
+        if time.monotonic() > deadline - CLIENTS_HASTE:
+            raise late from error  # the client's own limit is the same deadline: whichever was faster, it is a timeout
+        raise
 
 
 def _plain(result: Any) -> Any:

@@ -70,7 +70,9 @@ RETURNING s.tenant_id, s.run_id, r.version_id, s.segment, s.item, s.lo, s.hi
 
 EXPIRED = sa.text("""
 WITH expired AS (
-    SELECT run_id, segment, item, lo, deadline < now() AS hung FROM segments
+    -- Hung: its worker still beat when the step's time was up. A dead worker's lease ends before that.
+    SELECT run_id, segment, item, lo, coalesce(deadline < now() AND lease_until >= deadline, false) AS hung
+    FROM segments
     WHERE state = 'leased' AND (lease_until < now() OR deadline < now())
     LIMIT :batch FOR UPDATE SKIP LOCKED),
 freed AS (

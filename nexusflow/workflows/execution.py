@@ -4,7 +4,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import Permanent, StepError, Transient
+from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows.act import FileOpener, Place, perform, retry_delay, storable
 from nexusflow.workflows.consequences import Consequences, patience
@@ -15,6 +17,7 @@ from nexusflow.workflows.sandbox import get_sandbox
 from nexusflow.workflows.states import STEP_TERMINAL, join_met
 from nexusflow.workflows.work import Claim, Effects, Ending, Row, record
 
+log = get_logger(__name__)
 MAX_LOSSES = 3
 CHUNK_SECONDS = 0.05
 MAX_CHUNK = 64
@@ -173,6 +176,8 @@ class Execution:
                 row.output = self._act(plan, item, row.attempts)
         except StepError as error:
             self._failed(row, plan, error)
+        except Exception as error:
+            self._failed(row, plan, self._defect(error, op.path))
         row.seconds = time.monotonic() - started
         return row
 
@@ -273,7 +278,21 @@ class Execution:
             row.output = storable(value())
         except StepError as error:
             row.state, row.error = "failed", error.as_dict()
+        except DATABASE_DOWN:
+            raise
+        except Exception as error:
+            row.state, row.error = "failed", self._defect(error, row.step).as_dict()
         return row
+
+    def _defect(self, error: Exception, step: str) -> StepError:
+        """A surprise in the engine is recorded at the step, not left to look like a worker that died."""
+        log.exception("step.crashed", run=self._claim.hint.run, step=step)
+        return Permanent(
+            "ENGINE_DEFECT",
+            f"NexusFlow met an unexpected {type(error).__name__} at this step.",
+            "This is a defect of NexusFlow; the worker's log has the details.",
+            cause="platform",
+        )
 
     def _scope_output(self, item: str) -> Any:
         if self._scope.output is None:
@@ -290,7 +309,7 @@ class Execution:
 
     def _load(self, items: list[str]) -> None:
         keys: list[Key] = []
-        resumed = self._claim.losses > 0 or self._claim.attempts > 0
+        resumed = self._claim.losses > 0 or self._claim.attempts > 0 or self._claim.verdict is not None
         for item in items:
             keys += [(need, item) for need in self._segment.needs]
             for op in self._segment.ops:

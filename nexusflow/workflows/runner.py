@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-import psycopg
-import sqlalchemy as sa
-
-from nexusflow.errors import ClusterUnusable
+from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows import work
 from nexusflow.workflows.act import FileOpener
+from nexusflow.workflows.consequences import CONTROL_OPS
 from nexusflow.workflows.execution import Execution, RunDone, RunEnding, Waiting
 from nexusflow.workflows.outcomes import Runs
 from nexusflow.workflows.plan import Plan
@@ -28,7 +26,6 @@ from nexusflow.workflows.publish import publish
 from nexusflow.workflows.work import Claim, Effects, FenceLost, Fired, Hint, Holder
 
 SLICE_SECONDS = 0.25
-DATABASE_DOWN = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, ClusterUnusable)
 
 log = get_logger(__name__)
 _runs = Runs()
@@ -117,8 +114,11 @@ class Runner:
         return self._publish(plan, claim, fired, carried)
 
     def _choose_mine(self, claim: Claim, effects: Effects, carried: Carried) -> None:
-        """Besides the ends of scopes, go on with one follower of this queue: no hop through the broker between them."""
-        if time.monotonic() > self._until:
+        """Besides the ends of scopes, go on with one follower of this queue: no hop through the broker between them.
+
+        One at the most waits here at any time: what is leased must not wait behind another's long step.
+        """
+        if self._mine or time.monotonic() > self._until:
             return
         for follower in effects.followers:
             if follower.queue == claim.queue and follower.segment not in carried.all and not follower.mine:
@@ -133,9 +133,11 @@ class Runner:
             if each.leased:
                 hint = replace(claim.hint, segment=each.segment, item=each.item, lo=each.lo)
                 queue = plan.segments[each.segment].queue
-                self._mine.append(
-                    replace(claim, hint=hint, queue=queue, hi=each.hi, attempts=0, losses=0, verdict=None)
-                )
+                taken = replace(claim, hint=hint, queue=queue, hi=each.hi, attempts=0, losses=0, verdict=None)
+                if plan.segments[each.segment].ops[0].kind in CONTROL_OPS:
+                    self._mine.appendleft(taken)  # quick, and nothing long may come before it
+                else:
+                    self._mine.append(taken)
             elif not (returns and each.segment in carried.all):
                 ready.append(each)
         publish(plan, claim.hint.tenant, claim.hint.run, ready)

@@ -84,11 +84,12 @@ _TERMINAL = "('succeeded', 'failed', 'skipped', 'blocked', 'cancelled', 'timed_o
 
 _INSERT = """
 INSERT INTO segments (run_id, segment, item, lo, hi, tenant_id, queue, patience, state, published_at, publications,
-                      fence, worker, task_id, lease_until)
+                      fence, worker, task_id, lease_until, deadline)
 SELECT %(run)s, f.segment, f.item, f.lo, f.hi, %(tenant)s, f.queue, f.patience,
        CASE WHEN f.mine THEN 'leased' ELSE 'ready' END,
        now(), 1, CASE WHEN f.mine THEN %(fence)s::uuid END, CASE WHEN f.mine THEN %(worker)s END,
-       CASE WHEN f.mine THEN %(task_id)s END, CASE WHEN f.mine THEN now() + make_interval(secs => %(lease)s) END
+       CASE WHEN f.mine THEN %(task_id)s END, CASE WHEN f.mine THEN now() + make_interval(secs => %(lease)s) END,
+       CASE WHEN f.mine THEN now() + make_interval(secs => f.patience * greatest(f.hi - f.lo, 1)) END
 """
 
 # A gate fires when its needs' rows say so and nobody fired it: the primary key lets one insert win.

@@ -217,8 +217,9 @@ GRANTS = """
 GRANT USAGE ON SCHEMA public TO nexusflow_app, nexusflow_control;
 GRANT SELECT ON tenants, alembic_version TO nexusflow_app, nexusflow_control;
 GRANT INSERT ON tenants TO nexusflow_control;
-GRANT SELECT, INSERT, UPDATE, DELETE ON workflows, runs, steps, segments, files, file_chunks TO nexusflow_app;
-GRANT SELECT, INSERT ON workflow_versions, run_events TO nexusflow_app;
+GRANT SELECT, INSERT, UPDATE ON workflows, runs, steps, files TO nexusflow_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON segments TO nexusflow_app;
+GRANT SELECT, INSERT ON workflow_versions, run_events, file_chunks TO nexusflow_app;
 GRANT USAGE ON SEQUENCE run_events_id TO nexusflow_app, nexusflow_control;
 GRANT SELECT, INSERT, UPDATE, DELETE ON segments TO nexusflow_control;
 GRANT SELECT (id, tenant_id, version_id, status, ending, ending_at, deadline, accepted_at, started_at, finished_at),
