@@ -56,11 +56,11 @@ def write_starter(path: Path) -> int:
         raise InvalidInput(f"{path} cannot be written: {reason}.", "Give another place: nexusflow init FILE.") from None
     say(f"Wrote {path}.", "bold green", to=out())
     say("Next:", to=out())
-    file = shlex.quote(str(path))
+    quoted = shlex.quote(str(path))
     for command, what in (
-        (f"nexusflow run {file}", "run it, on a cluster that starts by itself"),
-        (f"nexusflow run {file} -i 'names=[\"Linus\"]'", "with input of your own"),
-        (f"nexusflow validate {file}", "check it after each change"),
+        (f"nexusflow run {quoted}", "run it, on a cluster that starts by itself"),
+        (f"nexusflow run {quoted} -i 'names=[\"Linus\"]'", "with input of your own"),
+        (f"nexusflow validate {quoted}", "check it after each change"),
         ("nexusflow actions", "what else a step can do"),
     ):
         say(f"  {command:<48}  {what}", to=out())

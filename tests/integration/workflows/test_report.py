@@ -1,0 +1,160 @@
+"""Reports on rows as the engine writes them, of few and of ten thousand items."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from nexusflow.db.session import tenant_session
+from nexusflow.errors import InvalidInput, NotFound
+from nexusflow.settings import Settings, use_settings
+from nexusflow.workflows import report, service
+from tests.servers.databases import Database
+
+WORKFLOW = b"""\
+nexusflow: "1"
+name: report-me
+input:
+  schema:
+    properties: { token: { type: string, x-sensitive: true }, note: { type: string } }
+steps:
+  - id: each
+    type: foreach
+    with: { items: "${{ [1] }}", as: n }
+    steps:
+      - { id: fetch, type: http.request, with: { url: "https://example.com" } }
+      - { id: shape, type: transform, needs: [fetch], with: { input: "${{ n }}", jq: . } }
+  - { id: last, type: transform, needs: [each], with: { jq: . } }
+"""
+ITEMS = 10_000
+
+
+@pytest.fixture
+def tenant(database: Database) -> Iterator[str]:
+    use_settings(Settings(database_url=database.runtime_url, control_database_url=database.control_url))
+    yield str(database.tenant_a)
+    use_settings(None)
+
+
+@pytest.fixture
+def run(tenant: str) -> str:
+    version = service.save_version(tenant, WORKFLOW)
+    return service.start_run(tenant, version, {"token": "sesame", "note": "plain"})
+
+
+def write(database: Database, statement: str, **values: Any) -> None:
+    with psycopg.connect(database.owner_url) as connection:
+        connection.execute(statement, {"tenant": database.tenant_a} | values)
+
+
+def record(database: Database, run: str, step: str, item: str, state: str, **more: Any) -> None:
+    values = {"output": None, "error": None, "items": None, "attempts": 1} | more
+    write(
+        database,
+        "INSERT INTO steps (run_id, step, item, tenant_id, state, output, error, items, attempts, started_at,"
+        " finished_at) VALUES (%(run)s, %(step)s, %(item)s, %(tenant)s, %(state)s, %(output)s::jsonb, %(error)s::jsonb,"
+        " %(items)s::jsonb, %(attempts)s, now(), now())",
+        run=run,
+        step=step,
+        item=item,
+        state=state,
+        **values,
+    )
+
+
+def test_a_new_run_is_queued_with_its_input_masked(tenant: str, run: str) -> None:
+    found = report.read_run(tenant, run)
+    assert (found.run.status, found.run.workflow, found.run.version) == ("queued", "report-me", 1)
+    assert found.run.input == {"token": "***", "note": "plain"}
+    assert not found.run.is_terminal
+    assert [step.state for step in found.steps] == ["ready", "pending", "pending", "pending"]
+    assert [event.type for event in report.read_events(tenant, run)] == ["run.accepted"]
+    progress = report.read_progress(tenant, run)
+    assert progress.run.input is None
+    assert progress.steps == found.steps
+
+
+def test_lanes_tell_which_step_of_which_item_runs(database: Database, tenant: str, run: str) -> None:
+    write(database, "DELETE FROM segments WHERE run_id = %(run)s", run=run)
+    record(database, run, "each", "", "running", items="[1, 2, 3, 4]")
+    plan = service.save_version(tenant, WORKFLOW).plan
+    body = plan.scopes["each"].single
+    assert body is not None, "both steps of the body are one segment"
+    lane = (
+        "INSERT INTO segments (run_id, segment, lo, hi, tenant_id, queue, state, fence, lease_until) VALUES (%(run)s,"
+        " %(segment)s, %(lo)s, %(hi)s, %(tenant)s, 'integration', 'leased', uuid_floor(now()), now())"
+    )
+    write(database, lane, run=run, segment=body, lo=0, hi=2)
+    write(database, lane, run=run, segment=body, lo=2, hi=4)
+    record(database, run, "each/fetch", "0", "succeeded")
+    record(database, run, "each/shape", "0", "succeeded")
+    record(database, run, "each", "0", "succeeded")
+    record(database, run, "each/fetch", "2", "succeeded")
+    steps = {step.path: step for step in report.read_progress(tenant, run).steps}
+    assert steps["each"].progress is not None
+    assert (steps["each"].progress.done, steps["each"].progress.total) == (1, 4)
+    assert steps["each/fetch"].counts == {"succeeded": 2, "running": 1}, "item 1 fetches"
+    assert steps["each/shape"].counts == {"succeeded": 1, "running": 1}, "item 2 shapes"
+
+
+def test_ten_thousand_items_are_counted_without_their_outputs(database: Database, tenant: str, run: str) -> None:
+    items = "(SELECT jsonb_agg(n) FROM generate_series(1, %(count)s) n)"
+    write(
+        database,
+        "INSERT INTO steps (run_id, step, tenant_id, state, items, started_at) VALUES (%(run)s, 'each', %(tenant)s,"
+        f" 'running', {items}, now())",
+        run=run,
+        count=ITEMS,
+    )
+    for step in ("each", "each/fetch", "each/shape"):
+        write(
+            database,
+            "INSERT INTO steps (run_id, step, item, tenant_id, state, output, error, started_at, finished_at)"
+            " SELECT %(run)s, %(step)s, n::text, %(tenant)s, CASE WHEN n %% 10 = 0 THEN 'failed' ELSE 'succeeded' END,"
+            ' to_jsonb(repeat(md5(n::text), 60)), CASE WHEN n %% 10 = 0 THEN \'{"message": "no"}\'::jsonb END, now(),'
+            " now() FROM generate_series(0, %(last)s) n",
+            run=run,
+            step=step,
+            last=ITEMS - 1,
+        )
+    report.read_progress(tenant, run)
+    began = time.monotonic()
+    steps = {step.path: step for step in report.read_progress(tenant, run).steps}
+    took = time.monotonic() - began
+    assert steps["each"].progress is not None
+    assert (steps["each"].progress.done, steps["each"].progress.failed) == (ITEMS, ITEMS // 10)
+    assert steps["each/shape"].counts == {"succeeded": 9_000, "failed": 1_000}
+    assert [failure.item for failure in steps["each/shape"].failures] == ["0", "10", "100"]
+    assert took < 2.0, f"{took:.2f} s: progress is asked for several times a second"
+
+
+def test_a_run_is_found_by_how_its_id_begins(tenant: str, run: str, database: Database) -> None:
+    assert report.find_run(tenant, run) == run
+    assert report.find_run(tenant, run.upper()) == run
+    assert report.find_run(tenant, run[:30]) == run
+    other = service.start_run(tenant, service.save_version(tenant, WORKFLOW), {})
+    with pytest.raises(InvalidInput, match="More than one run's id"):
+        report.find_run(tenant, other[:8])
+    for unusable in (run[:7], "hello", "", "g" * 36, "'; --", run + "0"):
+        with pytest.raises(InvalidInput, match="is no run's id"):
+            report.find_run(tenant, unusable)
+    with pytest.raises(NotFound):
+        report.find_run(tenant, "0" * 12)
+    with pytest.raises(NotFound):
+        report.find_run(str(database.tenant_b), run)
+    with pytest.raises(NotFound):
+        report.read_run(str(database.tenant_b), run)
+
+
+def test_a_cancelled_run_leaves_no_step_open(tenant: str, run: str) -> None:
+    service.cancel_run(tenant, run)
+    assert report.read_run(tenant, run).run.ending == "cancelled"
+    with tenant_session(tenant) as connection:
+        connection.exec_driver_sql(
+            "UPDATE runs SET status = 'cancelled', finished_at = now() WHERE id = %(run)s", {"run": run}
+        )
+    found = report.read_run(tenant, run)
+    assert (found.run.status, found.run.ending, found.run.is_terminal) == ("cancelled", None, True)
+    assert {step.state for step in found.steps} == {"cancelled"}
