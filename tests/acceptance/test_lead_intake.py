@@ -1,4 +1,4 @@
-"""The example on the embedded cluster, judged by what its vendors saw: alone, and with its worker killed half-way."""
+"""The example, judged by what its vendors saw: alone, and with its worker killed half-way, on both brokers."""
 
 import json
 import os
@@ -16,9 +16,16 @@ from nexusflow.db.session import tenant_session
 from nexusflow.embedded.cluster import running
 from nexusflow.embedded.cluster_info import ClusterInfo
 from nexusflow.embedded.home import Home
+from nexusflow.embedded.vendors import connections_for
+from nexusflow.queues import QUEUES
 from nexusflow.settings import use_settings
 from nexusflow.workflows import files, service
+from tests.integration.cluster import Cluster
+from tests.integration.connectors.conftest import run_vendors
+from tests.servers.databases import make_database
 from tests.servers.guardian import guardian
+from tests.servers.postgres import PostgresServer
+from tests.servers.rabbitmq import RabbitMQServer
 
 ROOT = Path(__file__).parents[2]
 VALID, REJECTED = 257, 43
@@ -115,16 +122,44 @@ def test_the_example_survives_its_worker_on_the_embedded_broker(cluster: Cluster
     tenant = service.ensure_tenant("local")
     vendors = Vendors(Path(cluster.home) / "vendors")
     run = start_example(tenant)
+    half_way(vendors)
+    os.kill(cluster.pids["integration"], signal.SIGKILL)  # the supervisor starts another
+    assert len(vendors.calls("upsert_contact")) < VALID, "killed too late to show anything"
+    judge(vendors, finished(tenant, run))
+    assert recoveries(tenant, run) > 0
+
+
+def test_the_example_survives_its_worker_on_rabbitmq(postgres: PostgresServer, rabbitmq: RabbitMQServer) -> None:
+    with run_vendors(guardian.folder("vendors")) as (doubles, _):
+        cluster = Cluster(make_database(postgres), rabbitmq.url, {"connections": connections_for(doubles.ports)})
+        try:
+            for spec in QUEUES:
+                cluster.worker(spec.name, [spec.name], pool=spec.pool, concurrency=min(spec.concurrency, 16))
+            cluster.beat()
+            cluster.wait_ready()
+            vendors = Vendors(doubles.directory)
+            with cluster.active():
+                run = start_example(cluster.tenant)
+                half_way(vendors)
+                cluster.processes["integration"].kill()
+                assert len(vendors.calls("upsert_contact")) < VALID, "killed too late to show anything"
+                cluster.worker("integration-2", ["integration"])
+                judge(vendors, finished(cluster.tenant, run))
+                assert recoveries(cluster.tenant, run) > 0
+        finally:
+            cluster.stop()
+
+
+def half_way(vendors: Vendors) -> None:
+    """Wait until the fan-out is well under way."""
     deadline = time.monotonic() + WAIT_SECONDS
     while len(vendors.calls("upsert_contact")) < VALID // 4:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(cluster.pids["integration"], signal.SIGKILL)
-    done = len(vendors.calls("upsert_contact"))
-    assert done < VALID, "killed too late to show anything"
-    judge(vendors, finished(tenant, run))
+
+
+def recoveries(tenant: str, run: str) -> int:
+    """How many segments the control plane took from the dead."""
+    query = "SELECT count(*) FROM run_events WHERE run_id = :run AND type = 'segment.recovered'"
     with tenant_session(tenant) as connection:
-        recovered = connection.execute(
-            sa.text("SELECT count(*) FROM run_events WHERE run_id = :run AND type = 'segment.recovered'"), {"run": run}
-        ).scalar_one()
-    assert recovered > 0
+        return int(connection.execute(sa.text(query), {"run": run}).scalar_one())

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 HEAD = {"nexusflow": "1", "name": "case"}
 OVER = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
 APP = "nexusflow"
+_active: list[Settings] = []
 
 
 @dataclass
@@ -102,7 +103,10 @@ class Cluster:
             "NEXUSFLOW_HOME": str(self.folder),
             "NEXUSFLOW_BROKER_URL": self.broker,
             "NEXUSFLOW_ALLOW_PRIVATE_ADDRESSES": "loopback",
-            **{f"NEXUSFLOW_{name.upper()}": str(value) for name, value in self.changes.items()},
+            **{
+                f"NEXUSFLOW_{name.upper()}": json.dumps(value) if isinstance(value, dict) else str(value)
+                for name, value in self.changes.items()
+            },
         }
         return {**os.environ, **named, "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -155,11 +159,13 @@ class Cluster:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Make this cluster's settings this process's for a while."""
-        use_settings(self.settings)
+        _active.append(self.settings)
+        use_settings(_active[-1])
         try:
             yield
         finally:
-            use_settings(None)
+            _active.pop()
+            use_settings(_active[-1] if _active else None)
 
     def save(self, definition: str | dict[str, Any] | list[dict[str, Any]], **words: Any) -> service.Version:
         """Save a definition: a text, a dict, or its steps alone."""
