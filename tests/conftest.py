@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 if TYPE_CHECKING:
+    from tests.integration.cluster import Cluster
+    from tests.integration.vendor import Vendor
     from tests.servers.databases import Database
     from tests.servers.pool import ServerPool
     from tests.servers.postgres import PostgresServer
@@ -72,3 +74,29 @@ def database(server_pool: "ServerPool", needed_servers: frozenset[str]) -> Itera
     yield made
     if server.is_running:
         server.drop_database(made.name)
+
+
+@pytest.fixture(scope="session")
+def cluster(server_pool: "ServerPool") -> Iterator["Cluster"]:
+    """One worker for the three queues, and beat, on RabbitMQ: for the tests that harm nothing."""
+    from tests.integration.cluster import Cluster
+    from tests.servers.databases import make_database
+
+    postgres = cast("PostgresServer", server_pool.get("postgres", ["rabbitmq"]))
+    rabbitmq = cast("RabbitMQServer", server_pool.get("rabbitmq"))
+    made = Cluster(make_database(postgres), rabbitmq.url, {"sweep_seconds": 0.2})
+    made.worker()
+    made.beat()
+    try:
+        yield made.wait_ready()
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def vendor() -> Iterator["Vendor"]:
+    """A vendor that does what requests say, and counts."""
+    from tests.integration.vendor import running_vendor
+
+    with running_vendor() as made:
+        yield made

@@ -1,4 +1,4 @@
-"""A running cluster and a counting vendor for the tests of the engine."""
+"""Clusters for the tests of the engine that harm them."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
@@ -6,30 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.integration.cluster import Cluster
-from tests.integration.vendor import Vendor, running_vendor
 from tests.servers.databases import make_database
 
 if TYPE_CHECKING:
     from tests.servers.pool import ServerPool
     from tests.servers.postgres import PostgresServer
-    from tests.servers.rabbitmq import RabbitMQServer
     from tests.servers.redis import RedisServer
 
 QUICK = {"lease_seconds": 2.0, "heartbeat_seconds": 0.4, "sweep_seconds": 0.2, "hint_seconds": 1.0}
-
-
-@pytest.fixture(scope="session")
-def cluster(server_pool: "ServerPool") -> Iterator[Cluster]:
-    """One worker for the three queues, and beat, on RabbitMQ: for the tests that harm nothing."""
-    postgres = cast("PostgresServer", server_pool.get("postgres", ["rabbitmq"]))
-    rabbitmq = cast("RabbitMQServer", server_pool.get("rabbitmq"))
-    made = Cluster(make_database(postgres), rabbitmq.url, {"sweep_seconds": 0.2})
-    made.worker()
-    made.beat()
-    try:
-        yield made.wait_ready()
-    finally:
-        made.stop()
 
 
 @pytest.fixture
@@ -47,10 +31,3 @@ def make_cluster(server_pool: "ServerPool") -> Iterator[Callable[..., Cluster]]:
     yield make
     for each in made:
         each.stop()
-
-
-@pytest.fixture(scope="session")
-def vendor() -> Iterator[Vendor]:
-    """A vendor that does what requests say, and counts."""
-    with running_vendor() as made:
-        yield made

@@ -1,0 +1,133 @@
+"""The last two members of a gate finish at the same instant, thousands of times: the follower fires exactly once."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from nexusflow.db.session import tenant_session
+from nexusflow.workflows import models, service, work
+from nexusflow.workflows.consequences import Consequences
+from nexusflow.workflows.plan import Plan
+from nexusflow.workflows.work import Claim, Fired, Hint, Holder, Row
+from tests.integration.cluster import Cluster
+from tests.integration.workflows.steps import foreach, transform
+from tests.servers.databases import Database
+
+GATES, ROUNDS = 100, 22
+HOLDER = Holder("test", "test")
+
+
+@pytest.fixture(scope="module")
+def idle(database: Database) -> Iterator[Cluster]:
+    """A database with no worker on it: the test is its two workers."""
+    made = Cluster(database, "memory://")
+    with made.active():
+        yield made
+
+
+@pytest.fixture
+def together() -> Iterator[Callable[..., list[list[Fired]]]]:
+    """Do two things at the same instant; what each fired."""
+    barrier = threading.Barrier(2)
+
+    def at_once(first: Callable[[], work.Settled], second: Callable[[], work.Settled]) -> list[list[Fired]]:
+        def one(act: Callable[[], work.Settled]) -> list[Fired]:
+            barrier.wait(10)
+            return act().fired
+
+        return list(pool.map(one, (first, second)))
+
+    with ThreadPoolExecutor(2) as pool:
+        yield at_once
+
+
+def _lease_all(tenant: str, run: str) -> Callable[..., Claim]:
+    """Make the test the holder of every segment of the run that is ready; its claims by their places."""
+    fence = work.new_fence()
+    lease = sa.update(models.segments).where(models.segments.c.run_id == run)
+    values = {"state": "leased", "fence": fence, "lease_until": sa.text("now() + interval '1 hour'")}
+    with tenant_session(tenant) as connection:
+        connection.execute(lease.values(values))
+    return lambda segment, item="", lo=0: Claim(Hint(tenant, run, segment, item, lo), HOLDER, fence, version="")
+
+
+def _rows(tenant: str, run: str) -> list[tuple[int, str]]:
+    query = sa.select(models.segments.c.segment, models.segments.c.item).where(models.segments.c.run_id == run)
+    with tenant_session(tenant) as connection:
+        return [(row.segment, row.item) for row in connection.execute(query)]
+
+
+def _finish_step(plan: Plan, claim: Claim, step: str) -> Callable[[], work.Settled]:
+    """Record one step as the last of its segment, as the runner does."""
+    consequences = Consequences(plan)
+    consequences.conclude(Row(step, claim.hint.item, "succeeded", 1))
+    consequences.follow(plan.segments[claim.hint.segment].follows, claim.hint.item)
+    return lambda: work.settle(claim, consequences.effects)
+
+
+def _segment_of(plan: Plan, step: str) -> int:
+    return next(
+        segment.id for segment in plan.segments if segment.ops[0].path == step and segment.ops[0].kind == "step"
+    )
+
+
+def test_a_gate_of_two_fires_once(idle: Cluster, together: Callable[..., list[list[Fired]]]) -> None:
+    """Thousands of gates, each of two members that no other gate has."""
+    steps = []
+    for number in range(GATES):
+        steps += [transform(f"a{number}"), transform(f"b{number}")]
+        steps.append(transform(f"c{number}", f"a{number} b{number}", join=["all_success", "all_done"][number % 2]))
+    version = idle.save(steps, name="gates")
+    plan = version.plan
+    for _ in range(ROUNDS):
+        run = service.start_run(idle.tenant, version, {})
+        claim = _lease_all(idle.tenant, run)
+        for number in range(GATES):
+            a, b, c = (_segment_of(plan, f"{letter}{number}") for letter in "abc")
+            fired = together(_finish_step(plan, claim(a), f"a{number}"), _finish_step(plan, claim(b), f"b{number}"))
+            assert [each.segment for each in fired[0] + fired[1]] == [c]
+        assert len(_rows(idle.tenant, run)) == GATES
+
+
+Ender = Callable[[Plan, Callable[..., Claim], int], Callable[[], work.Settled]]
+
+
+def _end_range(plan: Plan, claim: Callable[..., Claim], index: int) -> Callable[[], work.Settled]:
+    """The one item of a lane is done, where an item is one segment."""
+    body = plan.scopes["each"]
+    consequences = Consequences(plan)
+    consequences.effects.rows += [Row(step, str(index), "succeeded", index) for step in ("each/put", "each")]
+    consequences.take_turn(body, "")
+    return lambda: work.settle(claim(body.single, "", index), consequences.effects)
+
+
+def _end_item(plan: Plan, claim: Callable[..., Claim], index: int) -> Callable[[], work.Settled]:
+    """The last record of an item is written, where an item is several segments."""
+    consequences = Consequences(plan)
+    consequences.finish_item("each", str(index), Row("each", str(index), "succeeded", 1))
+    return lambda: work.settle(claim(_segment_of(plan, "each/a"), str(index)), consequences.effects)
+
+
+@pytest.mark.parametrize(
+    ("body", "end"),
+    [([transform("put")], _end_range), ([transform("a"), transform("b")], _end_item)],
+    ids=["ranges", "items of many segments"],
+)
+def test_a_foreach_closes_once(
+    idle: Cluster, together: Callable[..., list[list[Fired]]], body: list[dict[str, Any]], end: Ender
+) -> None:
+    version = idle.save([foreach("each", [0, 1], *body)], name="lanes")
+    plan = version.plan
+    opener = next(segment.id for segment in plan.segments if segment.ops[0].kind == "open")
+    for _ in range(300):
+        run = service.start_run(idle.tenant, version, {})
+        opening = Consequences(plan)
+        opening.open_foreach(Row("each", "", "running", items=[0, 1]))
+        work.settle(_lease_all(idle.tenant, run)(opener), opening.effects)
+        claim = _lease_all(idle.tenant, run)
+        fired = together(*(end(plan, claim, index) for index in range(2)))
+        assert [each.segment for each in fired[0] + fired[1]] == [plan.closers["each"]]
