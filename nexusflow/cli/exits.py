@@ -60,7 +60,21 @@ def perform(command: Callable[[], int], *, as_json: bool = False, failed: Failed
             return _refuse(full, as_json=as_json, failed=failed)
         return _confess(error, as_json=as_json, failed=failed)
     except Exception as error:
+        refusal = _database_refusal(error)
+        if refusal is not None:
+            return _refuse(refusal, as_json=as_json, failed=failed)
         return _confess(error, as_json=as_json, failed=failed)
+
+
+def _database_refusal(error: Exception) -> ClusterUnusable | None:
+    """A database that answers, and is not what is needed (no schema, an older one) or breaks off."""
+    database = sys.modules.get("sqlalchemy.exc")  # not loaded: then no database was asked
+    if database is None or not isinstance(error, (database.ProgrammingError, database.InterfaceError)):
+        return None
+    reason = str(error.orig).splitlines()[0].rstrip(".")
+    return ClusterUnusable(
+        f"The database cannot serve this NexusFlow: {reason}.", "nexusflow doctor says which schema it has and needs."
+    )
 
 
 def _refuse(error: NexusError, *, as_json: bool, failed: Failed) -> int:
