@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 import nexusflow
-from nexusflow.cli import exits
+from nexusflow.cli import console, exits
 
 app = typer.Typer(
     name="nexusflow",
@@ -38,6 +38,7 @@ class Drawing(StrEnum):
 
 def call(arguments: list[str]) -> int:
     """Do what the command line says and give the exit code."""
+    console.open_missing_streams()
     as_json = "--json" in arguments
     return exits.perform(functools.partial(_dispatch, arguments), as_json=as_json)
 

@@ -27,6 +27,13 @@ def silence(stream: Any) -> None:
     os.close(nowhere)
 
 
+def open_missing_streams() -> None:
+    """A program may be started with its output closed: what it would say then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - to the end
+
+
 def out() -> Console:
     """Standard output: results."""
     return _console(sys.stdout)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nexusflow.cli.console import print_json, say
+from nexusflow.cli.console import print_json, say, silence
 from nexusflow.cli.problems import show_problems
 from nexusflow.errors import ClusterUnusable, InvalidInput, NexusError
 
@@ -79,7 +79,11 @@ def _database_refusal(error: Exception) -> ClusterUnusable | None:
 
 def _refuse(error: NexusError, *, as_json: bool, failed: Failed) -> int:
     if as_json:
-        print_json(failed(error))
+        try:
+            print_json(failed(error))
+        except OSError:  # standard output is what cannot be written
+            silence(sys.stdout)
+            show_error(error)
     else:
         show_error(error)
     return UNUSABLE if isinstance(error, ClusterUnusable) else INVALID
