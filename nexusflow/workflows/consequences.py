@@ -68,10 +68,10 @@ def subtree(plan: Plan, scope_path: str) -> list[int]:
 
 
 class Consequences:
-    """Gathers what one claim is to write; ``effects`` is the result."""
+    """Gathers what the claim of one segment is to write; ``effects`` is the result."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, segment: int) -> None:
+        self._plan, self._segment = plan, segment
         self.effects = Effects()
 
     def conclude(self, row: Row) -> None:
@@ -111,14 +111,15 @@ class Consequences:
         """Start the chosen branch of a switch."""
         self.follow(scope.entries, item)
 
-    def finish_item(self, foreach: str, item: str, row: Row, *, take: int = 1) -> None:
+    def finish_item(self, foreach: str, item: str, row: Row) -> None:
         """An item of a foreach is over: record it and let its lane take the next."""
         body = self._plan.scopes[foreach]
+        row.cursor = self._segment
         self.effects.rows.append(row)
-        self.take_turn(body, item_prefix(item, body.depth - 1), take=take)
+        self.take_turn(body, item_prefix(item, body.depth - 1), ended=item)
 
-    def take_turn(self, body: Scope, prefix: str, *, take: int = 1) -> None:
-        """The lane's next item(s), or the end of the foreach."""
+    def take_turn(self, body: Scope, prefix: str, *, take: int = 1, ended: str | None = None) -> None:
+        """The lane's next item(s), or the end of the foreach; ``ended``: the item this segment (of several) ended."""
         entries = (
             []
             if body.single is not None
@@ -132,7 +133,7 @@ class Consequences:
             ]
         )
         closer = follower(self._plan, self._plan.closers[body.step], prefix)
-        self.effects.lane = Lane(body.step, prefix, closer, take, entries)
+        self.effects.lane = Lane(body.step, prefix, closer, take, ended, entries)
 
     def fail_scope(self, scope: Scope, item: str, error: dict[str, Any]) -> None:
         """A failure nobody continued: it ends its item, its branch or the run."""
@@ -147,13 +148,15 @@ class Consequences:
         policy = self._plan.steps[body.step].spec["with"]["on_item_error"]
         here, prefix = item_prefix(item, body.depth), item_prefix(item, body.depth - 1)
         output = {"error": error} if policy == "collect" else None
-        self.effects.rows.append(Row(body.step, here, "failed", output=output, error=error, event=policy != "fail"))
+        event = policy != "fail"
+        row = Row(body.step, here, "failed", output=output, error=error, cursor=self._segment, event=event)
+        self.effects.rows.append(row)
         if policy == "fail":
             self.conclude_scope_step(Row(body.step, prefix, "failed", error=error))
         else:
             if body.single is None:
                 self.effects.dropped.append((subtree(self._plan, body.path), here))
-            self.take_turn(body, prefix)
+            self.take_turn(body, prefix, ended=here if body.single is None else None)
 
     def _drop_inside(self, step: str, item: str) -> None:
         for scope in self._plan.scopes.values():

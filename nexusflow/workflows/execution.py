@@ -49,7 +49,7 @@ class Execution:
         self._segment: Segment = plan.segments[claim.hint.segment]
         self._scope: Scope = plan.scopes[self._segment.scope]
         self._around = Surroundings(plan, claim, input_value)
-        self._consequences = Consequences(plan)
+        self._consequences = Consequences(plan, self._segment.id)
         self._suspect = True
 
     def run(self) -> Effects:
@@ -68,7 +68,7 @@ class Execution:
         """Go on as the same lane with further items."""
         self._claim.hint = replace(self._claim.hint, lo=lo)
         self._claim.hi, self._suspect = hi, False
-        self._consequences = Consequences(self._plan)
+        self._consequences = Consequences(self._plan, self._segment.id)
 
     # A range: several items of a foreach whose body is one segment.
 

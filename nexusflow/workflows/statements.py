@@ -115,15 +115,22 @@ RETURNING segment, item, lo, hi, state = 'leased'
 )
 
 # The lane's turn: the foreach's row is its turnstile, so lanes that end together take their turns one by one.
-TAKE = """
-UPDATE steps SET cursor = cursor + %(take)s
-WHERE run_id = %(run)s AND step = %(foreach)s AND item = %(prefix)s AND state = 'running'
+# An item of many segments may be ended by several at once; the one whose record it is takes the turn.
+_MY_TURN = """
+    (%(ended)s::text IS NULL OR EXISTS (SELECT 1 FROM steps e WHERE e.run_id = %(run)s AND e.step = %(foreach)s
+        AND e.item = %(ended)s AND e.cursor = %(segment)s))
 """
 
-_TURN = """
+TAKE = f"""
+UPDATE steps SET cursor = cursor + %(take)s
+WHERE run_id = %(run)s AND step = %(foreach)s AND item = %(prefix)s AND state = 'running' AND {_MY_TURN}
+"""
+
+_TURN = f"""
     SELECT s.cursor - %(take)s AS lo, LEAST(s.cursor, jsonb_array_length(s.items)) AS hi,
            jsonb_array_length(s.items) AS total
     FROM steps s WHERE s.run_id = %(run)s AND s.step = %(foreach)s AND s.item = %(prefix)s AND s.state = 'running'
+      AND {_MY_TURN}
 """
 
 MOVE_LANE = f"""

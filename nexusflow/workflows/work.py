@@ -74,7 +74,10 @@ class Claim:
 
 @dataclass
 class Row:
-    """One step's record, or one item's (``step`` is then the foreach's path and ``item`` the item's index path)."""
+    """One step's record, or one item's (``step`` is then the foreach's path and ``item`` the item's index path).
+
+    ``cursor``: of a foreach the next item to take, of a switch the chosen case, of an item the segment that ended it.
+    """
 
     step: str
     item: str
@@ -123,12 +126,14 @@ class Lane:
     """One of a foreach's parallel lanes at its turn: ``take`` items more, or the foreach is closed.
 
     ``entries``: where the body has several segments, those an item starts with (else the lane's own row moves on).
+    ``ended``: then, the item that ended: several of its segments may try to end it, and only one takes the turn.
     """
 
     foreach: str
     prefix: str
     closer: Follower
     take: int = 1
+    ended: str | None = None
     entries: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -273,7 +278,7 @@ def _take_turn(
     pipeline: Pipeline, claim: Claim, lane: Lane
 ) -> tuple[psycopg.Cursor[Any] | None, list[psycopg.Cursor[Any]]]:
     turn = claim.key | {"foreach": lane.foreach, "prefix": lane.prefix, "stem": _stem(lane.prefix), "take": lane.take}
-    turn["followers"] = _json([lane.closer.__dict__])
+    turn |= {"ended": lane.ended, "followers": _json([lane.closer.__dict__])}
     moved: psycopg.Cursor[Any] | None = None
     fired: list[psycopg.Cursor[Any]] = []
     pipeline.run(sql.TAKE, turn)

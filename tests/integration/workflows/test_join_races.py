@@ -63,7 +63,7 @@ def _rows(tenant: str, run: str) -> list[tuple[int, str]]:
 
 def _finish_step(plan: Plan, claim: Claim, step: str) -> Callable[[], work.Settled]:
     """Record one step as the last of its segment, as the runner does."""
-    consequences = Consequences(plan)
+    consequences = Consequences(plan, claim.hint.segment)
     consequences.conclude(Row(step, claim.hint.item, "succeeded", 1))
     consequences.follow(plan.segments[claim.hint.segment].follows, claim.hint.item)
     return lambda: work.settle(claim, consequences.effects)
@@ -99,7 +99,7 @@ Ender = Callable[[Plan, Callable[..., Claim], int], Callable[[], work.Settled]]
 def _end_range(plan: Plan, claim: Callable[..., Claim], index: int) -> Callable[[], work.Settled]:
     """The one item of a lane is done, where an item is one segment."""
     body = plan.scopes["each"]
-    consequences = Consequences(plan)
+    consequences = Consequences(plan, body.single or 0)
     consequences.effects.rows += [Row(step, str(index), "succeeded", index) for step in ("each/put", "each")]
     consequences.take_turn(body, "")
     return lambda: work.settle(claim(body.single, "", index), consequences.effects)
@@ -107,9 +107,10 @@ def _end_range(plan: Plan, claim: Callable[..., Claim], index: int) -> Callable[
 
 def _end_item(plan: Plan, claim: Callable[..., Claim], index: int) -> Callable[[], work.Settled]:
     """The last record of an item is written, where an item is several segments."""
-    consequences = Consequences(plan)
+    last = _segment_of(plan, "each/a")
+    consequences = Consequences(plan, last)
     consequences.finish_item("each", str(index), Row("each", str(index), "succeeded", 1))
-    return lambda: work.settle(claim(_segment_of(plan, "each/a"), str(index)), consequences.effects)
+    return lambda: work.settle(claim(last, str(index)), consequences.effects)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_a_foreach_closes_once(
     opener = next(segment.id for segment in plan.segments if segment.ops[0].kind == "open")
     for _ in range(300):
         run = service.start_run(idle.tenant, version, {})
-        opening = Consequences(plan)
+        opening = Consequences(plan, opener)
         opening.open_foreach(Row("each", "", "running", items=[0, 1]))
         work.settle(_lease_all(idle.tenant, run)(opener), opening.effects)
         claim = _lease_all(idle.tenant, run)
