@@ -1,7 +1,8 @@
 """A vendor on loopback that does what a request's body says, and counts: the oracle outside the engine.
 
 A body: ``{"answer": …, "fail": n, "status": 503, "retry_after": s, "sleep": s, "hang": true}``; ``fail`` is how often
-a key's calls fail with ``status`` before the first good one (without ``fail``, ``status`` is always the answer).
+a key's calls fail with ``status`` before the first good one (without ``fail``, ``status`` is always the answer), and
+``letter`` the number of a character that the error quotes.
 """
 
 import json
@@ -85,7 +86,8 @@ class Vendor:
         status = wish.get("status", 503 if "fail" in wish else 200)
         if status != 200 and before < wish.get("fail", 1_000_000):
             headers = {"Retry-After": str(wish["retry_after"])} if "retry_after" in wish else {}
-            return status, headers, json.dumps(wish.get("answer")).encode()
+            answer = chr(wish["letter"]) if "letter" in wish else wish.get("answer")
+            return status, headers, json.dumps(answer).encode()
         return 200, {}, json.dumps(wish.get("answer")).encode()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
