@@ -6,17 +6,17 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from nexusflow.cli.sources import read_bounded, unreadable
 from nexusflow.connectors.base import FileRef
 from nexusflow.errors import InvalidDefinition, InvalidInput
 from nexusflow.schemas import validate
 from nexusflow.settings import get_settings
+from nexusflow.workflows.document import MAX_INTEGER, MIN_INTEGER
 from nexusflow.workflows.loader import load
 
 FORMS = "Write --input KEY=VALUE, --input KEY=@FILE to upload a file, or --input @FILE.json for all of it."
-MAX_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,8 @@ def _whole(name: str) -> dict[str, Any]:
         if problem.code in ("EMPTY", "NOT_A_MAPPING"):
             raise InvalidInput(f"{name} is no JSON object.", 'Write {"KEY": VALUE, …}.') from None
         raise InvalidInput(f"{place}: {problem.message}", problem.hint) from None
-    _refuse_large_numbers(document.data)
     data: dict[str, Any] = document.data
     return data
-
-
-def _refuse_large_numbers(value: Any) -> None:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            _refuse_large_numbers(each)
-    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise InvalidInput(f"{str(value)[:40]} is too large for a number.", "Give it as text.")
 
 
 def _uploadable(name: str) -> Path:
@@ -130,17 +119,22 @@ def _typed(key: str, text: str, schema: Mapping[str, Any]) -> Any:
 
 def _parsed(text: str) -> tuple[bool, Any]:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        _refuse_large_numbers(value)
-    except (ValueError, RecursionError, InvalidInput):
+        return True, json.loads(text, parse_constant=_refuse, parse_int=_integer, parse_float=_fraction)
+    except (ValueError, RecursionError):
         return False, None
-    if isinstance(value, float) and not math.isfinite(value):
-        return False, None
-    return True, value
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
+def _refuse(text: str) -> NoReturn:
+    """What no JSON document and no database holds as a number stays text."""
+    raise ValueError(text)
+
+
+def _integer(text: str) -> int:
+    return int(text) if MIN_INTEGER <= int(text) <= MAX_INTEGER else _refuse(text)
+
+
+def _fraction(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _refuse(text)
 
 
 def _fits(schema: Mapping[str, Any], value: Any) -> bool:
