@@ -62,7 +62,11 @@ def _engine(url: str, pid: int) -> sa.Engine:
         connect_args={"application_name": APPLICATION_NAME, "connect_timeout": 10, "autocommit": True},
         isolation_level="AUTOCOMMIT",
     )
-    _refuse_power(engine)
+    try:
+        _refuse_power(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
