@@ -108,6 +108,12 @@ DELETE FROM segments s USING runs r WHERE r.id = s.run_id AND r.ending IN ('canc
   AND r.finished_at IS NULL AND r.ending_at < now() - make_interval(secs => :grace)
 """)
 
+# What a run left behind when it ended at the same instant as it was fired: nobody may claim it any more.
+LEFT_BEHIND = sa.text("""
+DELETE FROM segments s USING runs r WHERE r.id = s.run_id AND r.finished_at IS NOT NULL
+  AND s.state = 'ready' AND s.published_at < now() - make_interval(secs => :hint)
+""")
+
 # The broker did not take them: no hint is out, so they are due again, and not waited for as lost ones are.
 NOT_PUBLISHED = sa.text("""
 UPDATE segments s SET published_at = NULL, publications = greatest(s.publications - 1, 0)
@@ -164,6 +170,7 @@ class Dispatcher:
         with control_session() as connection:
             connection.execute(RUN_TIMEOUTS)
             connection.execute(ABANDON, {"grace": CANCEL_GRACE_SECONDS})
+            connection.execute(LEFT_BEHIND, {"hint": get_settings().hint_seconds})
             endings = [str(row.id) for row in connection.execute(ENDINGS, {"batch": BATCH})]
         for run in endings:
             with control_session() as connection:

@@ -309,7 +309,10 @@ class Execution:
 
     def _load(self, items: list[str]) -> None:
         keys: list[Key] = []
-        resumed = self._claim.losses > 0 or self._claim.attempts > 0 or self._claim.verdict is not None
+        # A join may be fired again by a member whose statement began before another fired it, and all of it was done.
+        resumed = len(self._segment.needs) > 1 or (
+            self._claim.losses > 0 or self._claim.attempts > 0 or self._claim.verdict is not None
+        )
         for item in items:
             keys += [(need, item) for need in self._segment.needs]
             for op in self._segment.ops:
