@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 from celery import Celery
 
 from nexusflow.queues import INTEGRATION, QUEUE_NAMES, WORKFLOW
@@ -215,3 +216,43 @@ def test_two_beats_and_three_workers_do_everything_once(make_cluster: MakeCluste
     for run in runs:
         _assert_right(cluster, vendor, run)
         assert set(vendor.keys(run).values()) == {1}
+
+
+def test_what_an_ended_run_left_behind_is_cleared_away(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    cluster.beat()
+    cluster.worker()
+    cluster.wait_ready()
+    record = cluster.run([transform("a")])
+    with psycopg.connect(cluster.database.owner_url) as connection:
+        connection.execute(
+            "INSERT INTO segments (run_id, segment, tenant_id, queue, published_at) VALUES (%s, 0, %s, %s, now())",
+            (record.id, cluster.tenant, WORKFLOW),
+        )
+    assert cluster.read(record.id).live == 1
+    cluster.until(lambda: cluster.read(record.id).live == 0, "the row is gone")
+
+
+def test_killed_again_and_again_in_a_large_foreach(make_cluster: MakeCluster, vendor: Vendor) -> None:
+    """Ranges of items, items of many segments and retries: each item has one outcome, under one key."""
+    cluster = make_cluster()
+    cluster.beat()
+    worker = cluster.worker()
+    cluster.wait_ready()
+    body = {"fail": 1, "answer": "${{ item }}"}
+    retry = {"max": 5, "backoff": "constant", "initial": "100ms"}
+    one = foreach("one", list(range(150)), vendor.step("put", body=body, retry=retry), max_parallel=10)
+    pair = [vendor.step("a", body={"answer": "${{ item }}"}), vendor.step("b", body=body, retry=retry)]
+    two = foreach("two", list(range(60)), *pair, max_parallel=10, output="${{ steps.a.output.body }}")
+    run = cluster.start([one, two], output="${{ steps.two.output }}")
+    for calls in (30, 150, 300):
+        cluster.until(lambda count=calls: len(vendor.of(run)) >= count, f"{calls} calls")
+        worker.kill()
+        worker.start()
+    record = cluster.finish(run, 60)
+    assert record.status == "succeeded", record.error
+    assert record.output == list(range(60))
+    assert [record.steps[f"one/put[{n}]"].output["body"] for n in range(150)] == list(range(150))
+    wanted = {f"one/put/{n}" for n in range(150)} | {f"two/{name}/{n}" for name in "ab" for n in range(60)}
+    assert set(vendor.keys(run)) == wanted
+    assert record.live == 0

@@ -5,15 +5,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
 from nexusflow.workflows import models, service, work
 from nexusflow.workflows.consequences import Consequences
+from nexusflow.workflows.execution import Execution
+from nexusflow.workflows.files import open_file
 from nexusflow.workflows.plan import Plan
 from nexusflow.workflows.work import Claim, Fired, Hint, Holder, Row
 from tests.integration.cluster import Cluster
+from tests.integration.vendor import Vendor
 from tests.integration.workflows.steps import foreach, transform
 from tests.servers.databases import Database
 
@@ -132,3 +136,49 @@ def test_a_foreach_closes_once(
         claim = _lease_all(idle.tenant, run)
         fired = together(*(end(plan, claim, index) for index in range(2)))
         assert [each.segment for each in fired[0] + fired[1]] == [plan.closers["each"]]
+
+
+PAUSE = """
+CREATE TABLE pausing (pid int);
+GRANT SELECT ON pausing TO PUBLIC;
+CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pausing) THEN PERFORM pg_advisory_xact_lock(42); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER pause BEFORE INSERT ON segments FOR EACH ROW EXECUTE FUNCTION pause();
+INSERT INTO pausing VALUES (1);
+"""
+WAITS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+
+
+def test_a_member_that_fires_when_the_follower_is_long_done_repeats_nothing(idle: Cluster, vendor: Vendor) -> None:
+    """PostgreSQL stops the first member's statement between its reading and its writing, until all else is over."""
+    version = idle.save([transform("a"), transform("b"), vendor.step("c", "a b", body={})], name="late")
+    run = service.start_run(idle.tenant, version, {})
+    claim, plan = _lease_all(idle.tenant, run), version.plan
+    a, b, c = (_segment_of(plan, name) for name in "abc")
+    work.record(claim(a), [Row("a", "", "succeeded", 1)], next_timeout=60)
+    work.record(claim(b), [Row("b", "", "succeeded", 1)], next_timeout=60)
+
+    def run_c() -> None:
+        held = work.claim(Hint(idle.tenant, run, c), HOLDER, known=False)
+        assert held is not None
+        work.settle(held, Execution(plan, held, {}, open_file).run())
+
+    with psycopg.connect(idle.database.owner_url, autocommit=True) as owner, ThreadPoolExecutor(1) as pool:
+        owner.execute("SELECT pg_advisory_lock(42)")
+        owner.execute(PAUSE)
+        try:
+            late = pool.submit(_finish_step(plan, claim(a), "a"))
+            idle.until(lambda: owner.execute(WAITS).fetchone() == (1,), "the first member's statement waits")
+            owner.execute("DELETE FROM pausing")
+            assert [each.segment for each in _finish_step(plan, claim(b), "b")().fired] == [c]
+            run_c()
+        finally:
+            owner.execute("SELECT pg_advisory_unlock(42)")
+            assert [each.segment for each in late.result(10).fired] == [c]
+            owner.execute("DROP TRIGGER pause ON segments")
+    assert vendor.keys(run) == {"c": 1}
+    run_c()
+    assert vendor.keys(run) == {"c": 1}
