@@ -238,7 +238,12 @@ def _tidy(node: Any) -> Any:
         return [_tidy(item) for item in node]
     if not isinstance(node, dict):
         return node
-    tidied = {key: _tidy(value) for key, value in node.items() if not (key == "title" and isinstance(value, str))}
+    tidied = {
+        # The keys of these two are words of the language, `default` and perhaps `title` among them.
+        key: {word: _tidy(each) for word, each in value.items()} if key in ("properties", "$defs") else _tidy(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str))
+    }
     default = tidied.get("default")
     if isinstance(default, float):
         tidied["default"] = f"{default / 60:g}m" if default % 60 == 0 else f"{default:g}s"
