@@ -155,7 +155,10 @@ def _database() -> Iterator[Finding]:
     else:
         at = f"at revision {revision}" if revision else "not there"
         yield Finding(
-            "schema", "fail", f"The schema is {at}; {newest} is needed.", "Provision the database as its owner."
+            "schema",
+            "fail",
+            f"The schema is {at}; {newest} is needed.",
+            "Set it up as its owner: python -m nexusflow.db.provision (see docs/running.md).",
         )
     with unusable(), control_engine().connect() as connection:
         control = connection.scalar(sa.text("SELECT current_user"))
