@@ -3,11 +3,13 @@
 import datetime
 import os
 from collections.abc import Callable
+from functools import partial
 
 import nexusflow
+from nexusflow.embedded import celery_process
 from nexusflow.embedded.broker import CACHE_DATABASE, Broker
-from nexusflow.embedded.children import Child
 from nexusflow.embedded.cluster_info import ClusterInfo
+from nexusflow.embedded.forks import Forked
 from nexusflow.embedded.home import Home, write_private
 from nexusflow.embedded.parts import Part, end_leftovers, remember, stop_together
 from nexusflow.embedded.postgres import Postgres
@@ -27,7 +29,7 @@ class Assembly:
         self._report = report
         self._servers: list[Postgres | Broker | VendorServer] = []
         self._parts: list[Part] = []
-        self._workers: list[Child] = []
+        self._workers: list[Forked] = []
 
     def start(self) -> ClusterInfo:
         """Start everything and write ``cluster.json``. Raises ClusterUnusable; then call ``stop``."""
@@ -42,6 +44,7 @@ class Assembly:
         postgres.prepare()
         self._servers.insert(0, postgres)
         postgres.launch()
+        celery_process.preload()  # while the servers start
         postgres.wait_ready()
         schema = ensure_schema(postgres, self._home, self._report)
         broker.wait_ready()
@@ -121,9 +124,9 @@ class Assembly:
     def _start_workers(self, environment: dict[str, str]) -> None:
         inherited = {name: value for name, value in os.environ.items() if name != "NEXUSFLOW_OWNER_DATABASE_URL"}
         for name, command in processes().items():
-            worker = Child(
+            worker = Forked(
                 name,
-                arguments(command),
+                partial(celery_process.run, arguments(command)),
                 log=self._home.logs / f"{name}.log",
                 env={**inherited, **environment, "PYTHONUNBUFFERED": "1"},
                 cwd=self._home.run,

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from nexusflow.embedded.home import explained
 
@@ -21,6 +22,16 @@ _SAYS_WHY = re.compile(
 )
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Process(Protocol):
+    """What is needed of a running process, as ``subprocess.Popen`` has it."""
+
+    @property
+    def pid(self) -> int: ...  # noqa: D102
+    def poll(self) -> int | None: ...  # noqa: D102
+    def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102
+    def send_signal(self, sig: int, /) -> None: ...  # noqa: D102
 
 
 class Child:
@@ -48,7 +59,7 @@ class Child:
         self._stdin = stdin
         self._stop_signal = stop_signal
         self._death_signal = death_signal
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._log_start = 0
 
     @property
@@ -67,7 +78,7 @@ class Child:
             output = self.log.open("ab")
         with output:
             self._log_start = output.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - our own programs
+            self._process = process = subprocess.Popen(  # noqa: S603 - our own programs
                 self.argv,
                 stdin=subprocess.PIPE if self._stdin else subprocess.DEVNULL,
                 stdout=output,
@@ -75,15 +86,15 @@ class Child:
                 env=self._env,
                 cwd=self._cwd,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(self._death_signal),  # noqa: PLW1509 - one system call, after the change of account
+                preexec_fn=die_with_parent(self._death_signal),  # noqa: PLW1509 - one system call, after the change of account
                 user=self._account,
                 group=self._account,
                 extra_groups=None if self._account is None else [],
             )
-        if self._process.stdin is not None:
+        if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(self._stdin)
-                self._process.stdin.close()
+                process.stdin.write(self._stdin)
+                process.stdin.close()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process alone."""
@@ -141,7 +152,8 @@ class Child:
                 self._log_start = 0
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """What a new process calls, so that it gets this signal when the thread that started it is gone (Linux only)."""
     if _libc is None:
         return None
     libc, parent = _libc, os.getpid()

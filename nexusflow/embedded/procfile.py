@@ -26,11 +26,11 @@ def processes() -> dict[str, str]:
 
 
 def arguments(command: str) -> list[str]:
-    """The command as an argument list, run by this very Python whatever is on the PATH."""
+    """What comes after ``celery -A nexusflow`` in the command."""
     words = shlex.split(command)
     if words[:3] != ["celery", "-A", "nexusflow"]:
         raise ValueError(f"not one of this cluster's commands: {command}")
-    return [sys.executable, "-m", "nexusflow.embedded.celery_process", *words[3:]]
+    return words[3:]
 
 
 def text() -> str:

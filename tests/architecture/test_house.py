@@ -18,6 +18,7 @@ LINES = 400
 ENVIRONMENT = {
     "nexusflow/embedded/assembly.py": "what the cluster's processes inherit",
     "nexusflow/embedded/cluster.py": "what the supervisor inherits",
+    "nexusflow/embedded/forks.py": "what a copy of the supervisor has instead of its",
     "nexusflow/embedded/vendor_server.py": "what the local vendors inherit",
     "nexusflow/workflows/sandbox_child.py": "emptied, so that no expression can see it",
 }

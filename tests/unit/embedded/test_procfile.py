@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,7 @@ def test_beat_finds_its_scheduler() -> None:
     assert hasattr(importlib.import_module(module), name)
 
 
-def test_a_command_is_run_by_this_python() -> None:
-    run = [sys.executable, "-m", "nexusflow.embedded.celery_process"]
-    assert arguments("celery -A nexusflow beat -S x") == [*run, "beat", "-S", "x"]
+def test_a_command_is_one_of_this_app() -> None:
+    assert arguments("celery -A nexusflow beat -S x") == ["beat", "-S", "x"]
     with pytest.raises(ValueError, match="flower"):
         arguments("flower --port 5555")

@@ -1,0 +1,105 @@
+"""Processes that begin as copies of this one: what is imported here, they need not import again.
+
+Four Celery processes importing side by side are most of a small machine's start-up time, and of its memory.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from nexusflow.embedded.children import Child, die_with_parent
+from nexusflow.embedded.home import explained
+
+_POLL_SECONDS = 0.02
+
+
+class ForkedProcess:
+    """A forked child as ``subprocess.Popen`` would show it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdin = None
+
+    def poll(self) -> int | None:
+        """The exit code, or None while the process runs."""
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self.returncode = -1
+                return self.returncode
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once the process has ended. Raises subprocess.TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Signal the process if it still runs."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+class Forked(Child):
+    """A child that runs ``work`` in a copy of this process, which must have a single thread, and ends with its code."""
+
+    def __init__(self, name: str, work: Callable[[], int], *, log: Path, env: dict[str, str], cwd: Path) -> None:
+        super().__init__(name, [name], log=log, env=env, cwd=cwd)
+        self._work, self._environment, self._folder = work, env, cwd
+
+    def start(self) -> None:
+        """Fork. Like every child, it dies with the thread that started it."""
+        with explained(self.log):
+            output = self.log.open("ab")
+        with output:
+            self._log_start = output.tell()
+            prepare = die_with_parent(self._death_signal)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = os.fork()
+            if pid == 0:
+                self._become(output.fileno(), prepare)
+            self._process = ForkedProcess(pid)
+
+    def _become(self, log: int, prepare: Callable[[], None] | None) -> NoReturn:
+        code = 1
+        try:
+            os.setsid()
+            if prepare is not None:
+                prepare()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            # The supervisor's locks among them: held by a copy they would outlive it.
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            os.chdir(self._folder)
+            os.environ.clear()
+            os.environ.update(self._environment)
+            code = self._work()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
