@@ -50,7 +50,7 @@ def sqlalchemy_url(url: str) -> sa.URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _engine(url: str, pid: int) -> sa.Engine:
     """One engine a URL and process: a pool must not cross a fork."""
     engine = sa.create_engine(

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from nexusflow.db.session import control_engine, runtime_engine
 from nexusflow.queues import QUEUE_NAMES
 from nexusflow.settings import Settings, use_settings
 from nexusflow.workflows import service
@@ -81,6 +82,7 @@ class Cluster:
     broker: str
     changes: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
+    broker_log: Path | None = None
 
     def __post_init__(self) -> None:
         self.folder = guardian.folder("cluster")
@@ -145,14 +147,19 @@ class Cluster:
         return self
 
     def stop(self) -> None:
+        """End the processes, and this process's connections to their database."""
         for process in self.processes.values():
             process.kill()
+        with self.active():
+            runtime_engine().dispose()
+            control_engine().dispose()
 
     def logs(self) -> str:
-        """The end of each process's log."""
-        return "\n".join(
-            f"--- {name}\n{process.log.read_text(errors='replace')[-3000:]}" for name, process in self.processes.items()
-        )
+        """The end of each process's log, and of the broker's."""
+        logs = {name: process.log for name, process in self.processes.items()}
+        if self.broker_log is not None:
+            logs["broker"] = self.broker_log
+        return "\n".join(f"--- {name}\n{log.read_text(errors='replace')[-3000:]}" for name, log in logs.items())
 
     # The service, as this cluster's.
 
