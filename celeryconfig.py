@@ -64,7 +64,8 @@ task_acks_late = False
 worker_prefetch_multiplier = 4
 worker_hijack_root_logger = False
 worker_detect_quorum_queues = True
-worker_send_task_events = True
+# Flower turns events on while it watches; each one is a publication of its own.
+worker_send_task_events = False
 task_send_sent_event = False
 worker_cancel_long_running_tasks_on_connection_loss = False
 
