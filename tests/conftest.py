@@ -84,7 +84,7 @@ def cluster(server_pool: "ServerPool") -> Iterator["Cluster"]:
 
     postgres = cast("PostgresServer", server_pool.get("postgres", ["rabbitmq"]))
     rabbitmq = cast("RabbitMQServer", server_pool.get("rabbitmq"))
-    made = Cluster(make_database(postgres), rabbitmq.url, {"sweep_seconds": 0.2}, broker_log=rabbitmq.log)
+    made = Cluster(make_database(postgres), rabbitmq.fresh_url(), {"sweep_seconds": 0.2}, broker_log=rabbitmq.log)
     made.worker()
     made.beat()
     try:

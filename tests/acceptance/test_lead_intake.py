@@ -131,7 +131,9 @@ def test_the_example_survives_its_worker_on_the_embedded_broker(cluster: Cluster
 
 def test_the_example_survives_its_worker_on_rabbitmq(postgres: PostgresServer, rabbitmq: RabbitMQServer) -> None:
     with run_vendors(guardian.folder("vendors")) as (doubles, _):
-        cluster = Cluster(make_database(postgres), rabbitmq.url, {"connections": connections_for(doubles.ports)})
+        cluster = Cluster(
+            make_database(postgres), rabbitmq.fresh_url(), {"connections": connections_for(doubles.ports)}
+        )
         try:
             for spec in QUEUES:
                 cluster.worker(spec.name, [spec.name], pool=spec.pool, concurrency=min(spec.concurrency, 16))

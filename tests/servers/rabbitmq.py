@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import uuid
 from collections.abc import Mapping, Sequence
 
 import amqp  # type: ignore[import-untyped]
@@ -118,6 +119,16 @@ class RabbitMQServer(Server):
             timeout=60,
         )
         return done.stdout
+
+    def fresh_url(self) -> str:
+        """The address of a virtual host of its own: clusters on one broker must not take each other's messages."""
+        name = f"vhost-{uuid.uuid4().hex[:12]}"
+        self.control(
+            "eval",
+            f'rabbit_vhost:add(<<"{name}">>, <<"tests">>), rabbit_auth_backend_internal:set_permissions('
+            f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).',
+        )
+        return f"amqp://guest:guest@{HOST}:{self.port}/{name}"
 
     def drop_connections(self) -> None:
         """Close every client's connection from the server's side."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cluster(postgres: "PostgresServer", rabbitmq: "RabbitMQServer") -> Iterator[Cluster]:
-    made = Cluster(make_database(postgres), rabbitmq.url)
+    made = Cluster(make_database(postgres), rabbitmq.fresh_url())
     yield made
     made.stop()
 
