@@ -18,7 +18,16 @@ from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
 
 APPLICATION_NAME = "nexusflow"
-DATABASE_DOWN = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, ClusterUnusable)
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.PendingRollbackError,
+    sa.exc.TimeoutError,
+)
+"""What the drivers raise when a server cannot be reached, breaks off, or has no connection left to give."""
+DATABASE_DOWN = (*AWAY, ClusterUnusable)
 """What work that needs the database meets while it is away."""
 
 
@@ -27,8 +36,8 @@ def unusable() -> Iterator[None]:
     """Turn a database that cannot be reached or refuses work into ClusterUnusable."""
     try:
         yield
-    except (psycopg.OperationalError, sa.exc.OperationalError) as error:
-        cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
+    except AWAY as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else "the connection was lost"
         raise ClusterUnusable(
             f"PostgreSQL cannot be used: {reason}", "Check the database URL and that the server runs: nexusflow doctor."
@@ -136,9 +145,10 @@ def control_session() -> Iterator[sa.Connection]:
 
 
 def _rollback(connection: sa.Connection) -> None:
+    """Never hides the error that led here: a connection that cannot roll back is thrown away."""
     try:
         connection.exec_driver_sql("ROLLBACK")
-    except sa.exc.DBAPIError:
+    except sa.exc.SQLAlchemyError:
         connection.invalidate()
 
 
@@ -187,13 +197,10 @@ def tenant_pipeline(tenant_id: str) -> Iterator[Pipeline]:
             yield pipeline
             pipeline.commit()
     except BaseException:
-        if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            try:
-                connection.execute("ROLLBACK")
-            except psycopg.Error:
-                connection.close()
-        if connection.closed:
-            pooled.invalidate()
+        # Of statements skipped by an aborted pipeline psycopg may believe that they are prepared: the connection
+        # would fail at its next uses, so it is not used again.
+        connection.close()
+        pooled.invalidate()
         raise
     finally:
         pooled.close()

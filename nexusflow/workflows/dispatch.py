@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from nexusflow.db.session import control_session
-from nexusflow.errors import NexusError
+from nexusflow.errors import ClusterUnusable, NexusError
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows import statements
@@ -141,10 +141,23 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._next_sweep = 0.0
+        self._spare_until = 0.0
+        self._spare_the_living()
         self._next_partitions = 0.0
 
     def step(self) -> Pass:
         """Publish what is due and, when it is time, sweep. Raises ClusterUnusable while the database is away."""
+        try:
+            return self._step()
+        except ClusterUnusable:
+            self._spare_the_living()
+            raise
+
+    def _spare_the_living(self) -> None:
+        """While the database was away nobody could renew a lease: take none before the living had time to."""
+        self._spare_until = time.monotonic() + 1.5 * get_settings().heartbeat_seconds
+
+    def _step(self) -> Pass:
         recovered = finished = 0
         published = self._publish(DUE, {"batch": BATCH, "window": WINDOW})
         now = time.monotonic()
@@ -163,7 +176,7 @@ class Dispatcher:
         return Pass(published, recovered, finished, soon)
 
     def _sweep(self) -> tuple[int, int]:
-        recovered = self._publish(EXPIRED, {"batch": BATCH})
+        recovered = self._publish(EXPIRED, {"batch": BATCH}) if time.monotonic() > self._spare_until else 0
         recovered += self._publish(LOST_HINTS, {"batch": BATCH, "hint": get_settings().hint_seconds})
         if recovered:
             log.info("dispatch.recovered", segments=recovered)

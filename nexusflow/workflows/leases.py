@@ -52,11 +52,12 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         """Beat."""
         while not self._stopped.wait(get_settings().heartbeat_seconds):
-            tasks = [request.id for request in list(state.active_requests)]
             try:
-                renew(tasks)
+                renew([request.id for request in list(state.active_requests)])
             except ClusterUnusable as error:
                 log.warning("heartbeat.failed", error=error.message)
+            except Exception:  # a worker without a heartbeat would lose every long step: never end for a surprise
+                log.exception("heartbeat.crashed")
 
     def stop(self) -> None:
         """End after the current beat."""

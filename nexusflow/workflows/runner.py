@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
-from nexusflow.settings import get_settings
 from nexusflow.workflows import work
 from nexusflow.workflows.act import FileOpener
 from nexusflow.workflows.consequences import CONTROL_OPS
@@ -26,6 +25,7 @@ from nexusflow.workflows.publish import publish
 from nexusflow.workflows.work import Claim, Effects, FenceLost, Fired, Hint, Holder
 
 SLICE_SECONDS = 0.25
+INSIST_SECONDS = 900.0
 
 log = get_logger(__name__)
 _runs = Runs()
@@ -145,8 +145,8 @@ class Runner:
 
 
 def _insist(write: Callable[[], T]) -> T:
-    """Write, and again while the database is away, for as long as the lease may last: the effect is done already."""
-    until = time.monotonic() + get_settings().lease_seconds
+    """Write, and again while the database is away: the effect is done, and nobody else can take the segment either."""
+    until = time.monotonic() + INSIST_SECONDS
     pause = 0.05
     while True:
         try:

@@ -158,8 +158,9 @@ FENCE = """
 CREATE FUNCTION hold_segment(run uuid, number int, at_item text, at_lo int, token uuid) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM segments s WHERE s.run_id = run AND s.segment = number AND s.item = at_item AND s.lo = at_lo
-        AND s.fence = token FOR UPDATE;
+    PERFORM 1 FROM segments s JOIN runs r ON r.id = s.run_id
+        WHERE s.run_id = run AND s.segment = number AND s.item = at_item AND s.lo = at_lo AND s.fence = token
+          AND r.finished_at IS NULL FOR UPDATE OF s;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the segment is no longer held' USING ERRCODE = 'NX001';
     END IF;
