@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 
 import structlog
 
@@ -29,3 +31,15 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger that carries its module's name as the field ``component``."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
     return logger
+
+
+def crash_fields(error: BaseException) -> dict[str, object]:
+    """What a log may tell of a crash at somebody's data: types and places. Messages and source lines quote values."""
+    chain: list[dict[str, object]] = []
+    seen: BaseException | None = error
+    while seen is not None and len(chain) < 5:
+        frames = traceback.extract_tb(seen.__traceback__)[-12:]
+        places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        chain.append({"type": f"{type(seen).__module__}.{type(seen).__qualname__}", "places": places})
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return {"errors": chain}

@@ -51,6 +51,11 @@ def mask(schema: Mapping[str, Any], value: Any) -> Any:
     return _mask(masks_of(schema), value)
 
 
+def sensitive_leaves(schema: Mapping[str, Any], value: Any) -> Iterator[Any]:
+    """The texts, numbers and other single values in the parts of a value that ``mask`` hides."""
+    yield from _leaves(masks_of(schema), value, hidden=False)
+
+
 @lru_cache(maxsize=256)
 def _masks(key: str) -> Masks:
     schema = json.loads(key)
@@ -97,3 +102,15 @@ def _mask(masks: Masks, value: Any) -> Any:
     if isinstance(value, (list, tuple)) and masks.parts:
         return [_mask(masks.below(str(index)), inner) for index, inner in enumerate(value)]
     return value
+
+
+def _leaves(masks: Masks, value: Any, *, hidden: bool) -> Iterator[Any]:
+    hidden = hidden or masks.whole
+    if not (hidden or masks.parts):
+        return
+    if isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for part, inner in items:
+            yield from _leaves(masks.below(str(part)), inner, hidden=hidden)
+    elif hidden:
+        yield value

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from nexusflow.connectors.base import Action, FileRef, StepContext
 from nexusflow.connectors.registry import get_action
 from nexusflow.errors import ClusterUnusable, NexusError, Permanent, StepError, Transient
-from nexusflow.log import get_logger
+from nexusflow.log import crash_fields, get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows.expressions import resolve
 from nexusflow.workflows.hung import TookTooLong, within
@@ -107,7 +107,7 @@ def _validated(action: Action, given: dict[str, Any]) -> BaseModel:
 
 
 def _run(action: Action, context: StepContext, value: BaseModel) -> Any:
-    """The action's own errors pass; anything else is a defect of the action, recorded as such and logged whole."""
+    """The action's own errors pass; anything else is a defect of the action, recorded as such and logged."""
     try:
         return action.run(context, value)
     except StepError:
@@ -115,7 +115,7 @@ def _run(action: Action, context: StepContext, value: BaseModel) -> Any:
     except ClusterUnusable as error:
         raise Transient("DATABASE_AWAY", error.message, error.hint, cause="platform") from error
     except Exception as error:
-        log.exception("action.crashed", action=action.name, run=context.run_id, step=context.step)
+        log.error("action.crashed", action=action.name, run=context.run_id, step=context.step, **crash_fields(error))
         raise Permanent(
             "ACTION_CRASHED",
             f"{action.name} met an unexpected {type(error).__name__}.",
@@ -139,7 +139,12 @@ def _within(timeout: float, deadline: float, call: Callable[[], Any]) -> Any:
 
 
 def _plain(result: Any) -> Any:
-    return result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
+    if not isinstance(result, BaseModel):
+        return result
+    try:
+        return result.model_dump(mode="json", by_alias=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _not_plain("output", error) from None
 
 
 def storable(value: Any, what: str = "output") -> Any:
@@ -147,9 +152,7 @@ def storable(value: Any, what: str = "output") -> Any:
     try:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError) as error:
-        raise Permanent(
-            "VALUE_NOT_STORABLE", f"The {what} is no plain JSON: {error}.", "Give text, numbers, lists and objects."
-        ) from None
+        raise _not_plain(what, error) from None
     limit = get_settings().max_value_bytes
     if len(encoded) > limit:
         raise Permanent(
@@ -162,6 +165,14 @@ def storable(value: Any, what: str = "output") -> Any:
             "VALUE_NOT_STORABLE", f"The {what} holds a NUL character, which PostgreSQL cannot keep.", "Remove \\u0000."
         )
     return value
+
+
+def _not_plain(what: str, error: Exception) -> Permanent:
+    return Permanent(
+        "VALUE_NOT_STORABLE",
+        f"The {what} is no plain JSON: {error}.",
+        "Give text, numbers, lists and objects, not nested too deeply.",
+    )
 
 
 def _has_nul(value: Any) -> bool:

@@ -31,7 +31,7 @@ class ActionInfo:
     """What the checks must know of an action.
 
     ``input``: its input's JSON Schema. ``queue``: where it runs (``any``: wherever its neighbours run).
-    ``connection``: the name of the connection it uses by default, or None where it takes none.
+    ``connection``: the name of the connection it uses by default ("": none), or None where it takes none.
     """
 
     name: str
@@ -206,7 +206,7 @@ class InputSpec(Word):
     """What a run takes."""
 
     schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
-    """A JSON Schema (2020-12, no remote `$ref`); `x-sensitive: true` masks a value everywhere."""
+    """A JSON Schema (2020-12, no remote `$ref`); `x-sensitive: true` masks a value wherever a run is shown."""
 
 
 class Definition(Word):

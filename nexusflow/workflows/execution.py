@@ -6,7 +6,7 @@ from typing import Any
 
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import Permanent, StepError, Transient
-from nexusflow.log import get_logger
+from nexusflow.log import crash_fields, get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows.act import FileOpener, Place, perform, retry_delay, storable
 from nexusflow.workflows.consequences import Consequences, patience
@@ -286,7 +286,7 @@ class Execution:
 
     def _defect(self, error: Exception, step: str) -> StepError:
         """A surprise in the engine is recorded at the step, not left to look like a worker that died."""
-        log.exception("step.crashed", run=self._claim.hint.run, step=step)
+        log.error("step.crashed", run=self._claim.hint.run, step=step, **crash_fields(error))
         return Permanent(
             "ENGINE_DEFECT",
             f"NexusFlow met an unexpected {type(error).__name__} at this step.",

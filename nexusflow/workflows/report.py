@@ -1,6 +1,7 @@
 """What one reads of runs: a summary, the steps with their states, the events. Doors call these and nothing below.
 
-A foreach of ten thousand items is read as counts a step: no item's output is loaded.
+A foreach of ten thousand items is read as counts a step: no item's output is loaded. What the workflow's schema marks
+as sensitive in the input is masked in all of it.
 """
 
 import datetime
@@ -14,6 +15,7 @@ from nexusflow.db.session import tenant_session
 from nexusflow.errors import InvalidInput, NotFound
 from nexusflow.schemas import mask
 from nexusflow.workflows.plans import plan_of
+from nexusflow.workflows.redaction import Redaction, redaction_of
 from nexusflow.workflows.report_rows import read_records
 from nexusflow.workflows.report_steps import StepReport, derive_steps
 from nexusflow.workflows.states import RUN_TERMINAL
@@ -43,7 +45,7 @@ class RunSummary:
     """A run: its status, and once it is over its output or its error.
 
     ``ending``: the bad end it is on its way to, while its last steps finish. ``cause``: who has to act (user,
-    provider, platform). ``input`` has its sensitive values masked. ``seconds``: since it was accepted, or in all.
+    provider, platform). ``seconds``: since it was accepted, or in all.
     """
 
     id: str
@@ -105,11 +107,13 @@ def _read(tenant: str, run: str, *, with_data: bool) -> RunReport:
             raise NotFound(f"There is no run {run}.", "Check the id, and NEXUSFLOW_TENANT.")
         plan = plan_of(tenant, str(head["version_id"]))
         records = read_records(connection, plan, run)
-    summary = _summary(head)
-    return RunReport(summary, derive_steps(plan, records, is_over=summary.is_terminal))
+    tells_data = with_data or head["error"] is not None or records.failures
+    redaction = redaction_of(tenant, run) if tells_data else Redaction()
+    summary = _summary(head, redaction)
+    return RunReport(summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal))
 
 
-def _summary(head: sa.RowMapping) -> RunSummary:
+def _summary(head: sa.RowMapping, redaction: Redaction) -> RunSummary:
     given = head.get("input")
     end = head["finished_at"] or head["read_at"]
     return RunSummary(
@@ -119,9 +123,9 @@ def _summary(head: sa.RowMapping) -> RunSummary:
         status=head["status"],
         ending=head["ending"] if head["finished_at"] is None else None,
         cause=head["cause"],
-        error=head["error"],
-        input=mask(head.get("schema") or {}, given) if given is not None else None,
-        output=head.get("output"),
+        error=redaction.error(head["error"]),
+        input=redaction.value(mask(head.get("schema") or {}, given)) if given is not None else None,
+        output=redaction.value(head.get("output")),
         accepted_at=head["accepted_at"],
         started_at=head["started_at"],
         finished_at=head["finished_at"],
@@ -133,7 +137,11 @@ def read_events(tenant: str, run: str, limit: int = 20, *, everything: bool = Tr
     """A run's latest events, oldest first; without ``everything``, the successes of single items are left out."""
     with tenant_session(tenant) as connection:
         rows = connection.execute(EVENTS, {"run": run, "limit": min(limit, MAX_EVENTS), "everything": everything}).all()
-    return [EventReport(row.at, row.type, row.step, row.item or None, row.data or {}) for row in reversed(rows)]
+    redaction = redaction_of(tenant, run) if any(row.data for row in rows) else Redaction()
+    return [
+        EventReport(row.at, row.type, row.step, row.item or None, redaction.event(row.data or {}))
+        for row in reversed(rows)
+    ]
 
 
 def find_run(tenant: str, name: str) -> str:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nexusflow.schemas import check_schema, mask, sensitive_pointers, validate
+from nexusflow.schemas import check_schema, mask, sensitive_leaves, sensitive_pointers, validate
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,9 @@ def test_sensitive_values_are_masked() -> None:
     assert mask(SCHEMA, value) == {"id": 1, "password": "***", "list": [{"pin": "***", "x": 1}]}
     assert value["password"] == "hunter2!"
     assert mask({}, value) is value
+    assert list(sensitive_leaves(SCHEMA, value)) == ["hunter2!", "4711"]
+    assert list(sensitive_leaves({"x-sensitive": True}, value)) == [1, "hunter2!", "4711", 1]
+    assert list(sensitive_leaves({}, value)) == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+from nexusflow.embedded.home import Home
 from tests.acceptance.cli.conftest import PROGRAM, WAIT_SECONDS, CommandLine
 
 GREET = """\
@@ -29,6 +30,19 @@ steps:
     with: { items: "${{ steps.read.output.rows }}", as: row }
     steps: [{ id: shout, type: transform, with: { input: "${{ row.word }}", jq: ascii_upcase } }]
 output: { name: "${{ input.name }}", words: "${{ steps.each.output }}", total: "${{ steps.read.output.total }}" }
+"""
+LEAK = """\
+nexusflow: "1"
+name: leak
+input: { schema: { properties: { token: { type: string, x-sensitive: true } } } }
+steps:
+  - { id: echo, type: transform, with: { input: "${{ input.token }}", jq: '{said: ("token " + .), length: length}' } }
+  - { id: boom, type: transform, needs: [echo], with: { input: "${{ input.token }}", jq: error }, on_error: continue }
+  - id: told
+    type: transform
+    needs: [boom]
+    join: all_done
+    with: { input: ["${{ steps.echo.output }}", "${{ steps.boom.error }}"], jq: . }
 """
 FAIL = """\
 nexusflow: "1"
@@ -91,6 +105,22 @@ def test_a_program_gets_one_document(nexusflow: CommandLine) -> None:
     shown = nexusflow("runs", "show", done.json["run_id"], "--json")
     assert shown.json["output"] == done.json["output"]
     assert shown.json["events"][0]["type"] == "run.accepted"
+
+
+def test_sensitive_input_is_never_shown(nexusflow: CommandLine) -> None:
+    nexusflow.write("leak.yaml", LEAK)
+    done = nexusflow("run", "leak.yaml", "-i", "token=open-sesame", "--json")
+    assert done.code == 0, done.err
+    assert done.json["output"][0] == {"said": "token ***", "length": 11}, "expressions get the real value"
+    assert "***" in done.json["output"][1]["message"]
+    assert "boom failed" in done.err
+    shown = [nexusflow("runs", "show", done.json["run_id"], *form) for form in ((), ("--json",))]
+    for said in (done, *shown):
+        assert "***" in said.out
+        assert "sesame" not in said.out + said.err
+    logs = list(Home(nexusflow.home).logs.glob("*.log"))
+    assert logs
+    assert [log.name for log in logs if "sesame" in log.read_text(errors="replace")] == []
 
 
 def test_a_run_that_fails_says_which_step_and_why(nexusflow: CommandLine) -> None:

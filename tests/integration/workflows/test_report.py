@@ -76,6 +76,32 @@ def test_a_new_run_is_queued_with_its_input_masked(tenant: str, run: str) -> Non
     assert progress.steps == found.steps
 
 
+def test_sensitive_input_is_masked_wherever_it_turns_up(database: Database, tenant: str, run: str) -> None:
+    error = '{"code": "HTTP_ERROR", "cause": "user", "message": "no sesame", "details": {"sesame": ["a sesame"]}}'
+    record(database, run, "last", "", "failed", error=error)
+    write(
+        database,
+        'UPDATE runs SET error = %(error)s::jsonb, output = \'{"key": "plain sesame"}\' WHERE id = %(run)s',
+        run=run,
+        error=error,
+    )
+    write(
+        database,
+        "INSERT INTO run_events (run_id, tenant_id, type, step, data) VALUES (%(run)s, %(tenant)s, 'step.failed',"
+        " 'last', jsonb_build_object('error', %(error)s::jsonb))",
+        run=run,
+        error=error,
+    )
+    found = report.read_run(tenant, run)
+    assert found.run.output == {"key": "plain ***"}
+    masked = {"code": "HTTP_ERROR", "cause": "user", "message": "no ***", "details": {"***": ["a ***"]}}
+    assert found.run.error == masked
+    progress = report.read_progress(tenant, run)
+    assert [failure.error for step in progress.steps for failure in step.failures] == [masked]
+    assert progress.run.error == masked
+    assert report.read_events(tenant, run)[-1].data == {"error": masked}
+
+
 def test_lanes_tell_which_step_of_which_item_runs(database: Database, tenant: str, run: str) -> None:
     write(database, "DELETE FROM segments WHERE run_id = %(run)s", run=run)
     record(database, run, "each", "", "running", items="[1, 2, 3, 4]")
