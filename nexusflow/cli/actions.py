@@ -68,7 +68,9 @@ def _show(action: Action) -> None:
     say(action.name, "bold", to=out())
     say(action.summary, to=out())
     queue = "wherever its neighbours run" if action.queue == "any" else f"on the queue {action.queue}"
-    account = f", with the connection {action.connection}" if action.connection else ""
+    account = {None: "", "": ", with a connection if the step names one"}.get(
+        action.connection, f", with the connection {action.connection}"
+    )
     say(f"Runs {queue}{account}.", "dim", to=out())
     _fields("Input", action.input.model_json_schema(by_alias=True))
     if action.output is not None:

@@ -63,13 +63,17 @@ class StepContext:
         """One value of the step's connection; raises Permanent CREDENTIAL_MISSING with what to set."""
         value = self.connection.get(name, "")
         if not value:
-            variable = f"NEXUSFLOW_CONNECTIONS__{self.connection_name}__{name}".upper().replace("-", "_")
+            lack = f"has no '{name}'" if self.connection else "is not in the settings"
             raise Permanent(
                 "CREDENTIAL_MISSING",
-                f"The connection '{self.connection_name}' has no '{name}'.",
-                f"Set {variable}, or name another connection at the step.",
+                f"The connection '{self.connection_name}' {lack}.",
+                f"Set {self.variable(name)}, or name another connection at the step.",
             )
         return value
+
+    def variable(self, name: str) -> str:
+        """The environment variable that holds this value of the step's connection."""
+        return f"NEXUSFLOW_CONNECTIONS__{self.connection_name}__{name}".upper().replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Action:
 
     ``run(context, input)`` does it once and returns an ``output`` model (or a plain JSON value for it);
     it raises ``Transient`` (the engine retries) or ``Permanent``. ``pure``: deterministic and without outside effect.
-    ``connection``: the default connection's name, or None where no credentials are needed.
+    ``connection``: the default connection's name; "" where a step may name one but needs none; None where it may not.
     """
 
     name: str

@@ -13,7 +13,11 @@ class HttpRequestInput(ActionModel):
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = Field(
         default="GET", description="The HTTP method."
     )
-    url: str = Field(description="The whole address, with http:// or https://.", min_length=1, max_length=8_192)
+    url: str = Field(
+        description="The whole address, with http:// or https://; or a path (/…) at the step's connection.",
+        min_length=1,
+        max_length=8_192,
+    )
     headers: dict[str, str] = Field(default_factory=dict, description="Headers to send.")
     query: dict[str, str | int | float | bool | list[str | int | float | bool] | None] = Field(
         default_factory=dict, description="Query parameters, added to the address; null ones are left out."
@@ -50,4 +54,5 @@ HTTP_REQUEST = Action(
     output=HttpRequestOutput,
     run=request,
     summary="Send an HTTP request and read the answer.",
+    connection="",
 )

@@ -12,6 +12,7 @@ import orjson
 from nexusflow.errors import Permanent
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 100
 ANY_ZLIB = zlib.MAX_WBITS | 32
 
 Encoding = Literal["json", "text", "base64", "none"]
@@ -43,7 +44,8 @@ def read_bounded(response: httpcore2.Response, packing: str, limit: int = MAX_BO
 def decode_body(content: bytes, content_type: str, *, strict: bool) -> tuple[Any, Encoding]:
     """The body by its content type.
 
-    Raises Permanent HTTP_BODY_INVALID for JSON that is none; with ``strict`` off (an error's body) it stays text.
+    Raises Permanent HTTP_BODY_INVALID for JSON that is none and HTTP_BODY_TOO_DEEP for JSON nested deeper than a value
+    may be; with ``strict`` off (an error's body) both stay text.
     """
     if not content:
         return None, "none"
@@ -52,12 +54,10 @@ def decode_body(content: bytes, content_type: str, *, strict: bool) -> tuple[Any
     kind = header.get_content_type()
     if kind == "application/json" or kind.endswith("+json"):
         try:
-            return orjson.loads(content), "json"
-        except orjson.JSONDecodeError as error:
+            return _decode_json(content), "json"
+        except Permanent:
             if strict:
-                raise Permanent(
-                    "HTTP_BODY_INVALID", f"The answer is no JSON, though it says so: {error}.", cause="provider"
-                ) from None
+                raise
             return content.decode("utf-8", "replace"), "text"
     charset = header.get_content_charset("utf-8")
     if kind.startswith("text/") or kind in _TEXTUAL or header.get_content_charset():
@@ -66,6 +66,31 @@ def decode_body(content: bytes, content_type: str, *, strict: bool) -> tuple[Any
         except (UnicodeDecodeError, LookupError):
             pass
     return base64.b64encode(content).decode("ascii"), "base64"
+
+
+def _decode_json(content: bytes) -> Any:
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Permanent(
+            "HTTP_BODY_INVALID", f"The answer is no JSON, though it says so: {error}.", cause="provider"
+        ) from None
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise Permanent(
+            "HTTP_BODY_TOO_DEEP", f"The answer is JSON nested more than {MAX_DEPTH} levels deep.", cause="provider"
+        )
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Level by level, since recursion is what a deep value breaks."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [each for each in level if isinstance(each, (dict, list))]
+        if not level:
+            return False
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 _TEXTUAL = frozenset(

@@ -81,6 +81,9 @@ class Handler(BaseHTTPRequestHandler):
     def at_broken_json(self) -> None:
         self.answer(200, b"{", content_type="application/json")
 
+    def at_deep(self) -> None:
+        self.answer(200, b"[" * 900 + b"]" * 900, content_type="application/json")
+
     def at_missing(self) -> None:
         self.answer(404, b"nothing here", content_type="text/plain")
 
@@ -171,7 +174,7 @@ def site() -> Iterator[Site]:
 
 
 def context(seconds: float = 10.0, allow: str = "loopback", **connection: str) -> StepContext:
-    return make_context("shop", connection, seconds, allow)
+    return make_context("shop" if connection else "", connection, seconds, allow)
 
 
 def call(where: StepContext, url: str, **given: Any) -> HttpRequestOutput:
@@ -185,7 +188,7 @@ def failure(where: StepContext, url: str, **given: Any) -> StepError:
 
 
 def test_a_request_goes_out_as_written(site: Site) -> None:
-    where = context(token="t0p", header_x_shop="7")
+    where = context(base_url=site.root, token="t0p", header_x_shop="7")
     answer = call(
         where,
         f"{site.root}/echo?a=1",
@@ -211,7 +214,7 @@ def test_the_key_is_not_sent_with_a_get_and_an_authors_key_wins(site: Site) -> N
 
 
 def test_basic_credentials(site: Site) -> None:
-    sent = call(context(username="ada", password="pü"), site.root).body["headers"]
+    sent = call(context(base_url=site.root, username="ada", password="pü"), site.root).body["headers"]
     assert {name.lower(): value for name, value in sent.items()}["authorization"] == "Basic YWRhOnDDvA=="
 
 
@@ -231,6 +234,12 @@ def test_an_answer_over_the_limit_is_refused(site: Site, path: str) -> None:
 
 def test_json_that_is_none_is_said(site: Site) -> None:
     assert failure(context(), f"{site.root}/broken/json").code == "HTTP_BODY_INVALID"
+
+
+def test_json_nested_too_deep_is_the_servers_fault(site: Site) -> None:
+    error = failure(context(), f"{site.root}/deep")
+    assert isinstance(error, Permanent)
+    assert (error.code, error.cause) == ("HTTP_BODY_TOO_DEEP", "provider")
 
 
 def test_statuses_are_judged(site: Site) -> None:
@@ -269,7 +278,7 @@ def test_a_server_without_tls_is_permanent(site: Site) -> None:
 
 
 def test_redirects_keep_or_change_the_method_and_end(site: Site) -> None:
-    kept = call(context(token="t"), f"{site.root}/moved", method="POST", body=[1])
+    kept = call(context(base_url=site.root, token="t"), f"{site.root}/moved", method="POST", body=[1])
     assert (kept.body["method"], kept.body["body"]) == ("POST", "[1]")
     changed = call(context(), f"{site.root}/seeother", method="POST", body=[1])
     assert (changed.body["method"], changed.body["body"]) == ("GET", "")
@@ -278,11 +287,23 @@ def test_redirects_keep_or_change_the_method_and_end(site: Site) -> None:
 
 
 def test_credentials_stay_with_the_origin_they_are_for(site: Site) -> None:
-    where = context(token="secret", header_x_key="secret")
+    where = context(base_url=site.root, token="secret", header_x_key="secret")
     answer = call(where, f"{site.root}/away", method="POST", body=1, headers={"Cookie": "secret"})
     assert answer.url.startswith(site.other)
     assert "secret" not in json.dumps(answer.body)
     assert "secret" in json.dumps(call(where, f"{site.root}/moved").body)
+
+
+def test_an_address_elsewhere_never_meets_the_credentials(site: Site) -> None:
+    where = context(base_url=site.other, token="secret")
+    assert failure(where, f"{site.root}/echo").code == "ORIGIN_REFUSED"
+    assert site.seen == []
+
+
+def test_a_path_is_one_of_the_connection(site: Site) -> None:
+    answer = call(context(base_url=f"{site.root}/", token="t"), "/items?a=1", query={"b": 2})
+    assert answer.url == f"{site.root}/items?a=1&b=2"
+    assert {name.lower(): value for name, value in answer.body["headers"].items()}["authorization"] == "Bearer t"
 
 
 def test_redirects_are_guarded_like_the_first_address(site: Site) -> None:
@@ -319,6 +340,7 @@ def test_threads_share_kept_connections(site: Site) -> None:
         ({"headers": {"X-A": "1\r\nX-B: 2"}}, "HTTP_REQUEST_INVALID"),
         ({"headers": {"Host": "other"}}, "HTTP_REQUEST_INVALID"),
         ({"method": "POST", "body": 1, "text": "x"}, "HTTP_REQUEST_INVALID"),
+        ({"method": "POST", "body": 2**70}, "HTTP_REQUEST_INVALID"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(site: Site, given: dict[str, Any], code: str) -> None:

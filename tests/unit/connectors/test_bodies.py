@@ -5,9 +5,10 @@ import tracemalloc
 import zlib
 
 import httpcore2
+import orjson
 import pytest
 
-from nexusflow.connectors.http.bodies import decode_body, read_bounded
+from nexusflow.connectors.http.bodies import MAX_DEPTH, decode_body, read_bounded
 from nexusflow.errors import Permanent
 
 
@@ -46,3 +47,20 @@ def test_an_errors_broken_json_stays_text_and_a_wrong_charset_becomes_base64() -
     assert decode_body(b"\xff", "text/plain; charset=utf-8", strict=True) == ("/w==", "base64")
     assert decode_body(b"\xff", "text/plain; charset=klingon", strict=True) == ("/w==", "base64")
     assert decode_body(b"", "application/json", strict=True) == (None, "none")
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[1,{"a":', "}]")])
+def test_json_may_be_nested_to_a_limit(opening: str, closing: str) -> None:
+    levels = opening.count("[") + opening.count("{")
+    allowed = (MAX_DEPTH - 1) // levels
+    content = ('{"wide": [[], {}], "deep": ' + opening * allowed + "5" + closing * allowed + "}").encode()
+    assert decode_body(content, "application/json", strict=True) == (orjson.loads(content), "json")
+    deeper = content.replace(b"5", (opening + "5" + closing).encode())
+    with pytest.raises(Permanent, match="HTTP_BODY_TOO_DEEP") as caught:
+        decode_body(deeper, "application/json", strict=True)
+    assert caught.value.cause == "provider"
+    assert decode_body(deeper, "application/json", strict=False) == (deeper.decode(), "text")
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    assert decode_body(b"[" + b"[]," * 5_000 + b"{}]", "application/json", strict=True)[1] == "json"
