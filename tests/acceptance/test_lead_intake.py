@@ -1,5 +1,6 @@
 """The example, judged by what its vendors saw: alone, and with its worker killed half-way, on both brokers."""
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from nexusflow.embedded.cluster import running
 from nexusflow.embedded.cluster_info import ClusterInfo
 from nexusflow.embedded.home import Home
 from nexusflow.embedded.vendors import connections_for
+from nexusflow.errors import ClusterUnusable
 from nexusflow.queues import QUEUES
 from nexusflow.settings import use_settings
 from nexusflow.workflows import files, service
@@ -81,14 +83,14 @@ def start_example(tenant: str) -> str:
 def finished(tenant: str, run: str) -> Any:
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
-        with tenant_session(tenant) as connection:
+        with contextlib.suppress(ClusterUnusable), tenant_session(tenant) as connection:
             row = connection.execute(
                 sa.text("SELECT status, output, error, finished_at FROM runs WHERE id = :run"), {"run": run}
             ).one()
-        if row.finished_at is not None:
-            return row
+            if row.finished_at is not None:
+                return row
         time.sleep(0.1)
-    raise AssertionError(f"the run is still {row.status} after {WAIT_SECONDS:.0f} s")
+    raise AssertionError(f"the run is not over after {WAIT_SECONDS:.0f} s")
 
 
 def judge(vendors: Vendors, row: Any) -> None:
@@ -127,6 +129,17 @@ def test_the_example_survives_its_worker_on_the_embedded_broker(cluster: Cluster
     assert len(vendors.calls("upsert_contact")) < VALID, "killed too late to show anything"
     judge(vendors, finished(tenant, run))
     assert recoveries(tenant, run) > 0
+
+
+@pytest.mark.parametrize("part", ["valkey", "postgres", "beat"])
+def test_the_example_survives_what_the_supervisor_starts_again(part: str, cluster: ClusterInfo) -> None:
+    tenant = service.ensure_tenant("local")
+    vendors = Vendors(Path(cluster.home) / "vendors")
+    run = start_example(tenant)
+    half_way(vendors)
+    os.kill(cluster.pids[part], signal.SIGKILL)
+    assert len(vendors.calls("upsert_contact")) < VALID, "killed too late to show anything"
+    judge(vendors, finished(tenant, run))
 
 
 def test_the_example_survives_its_worker_on_rabbitmq(postgres: PostgresServer, rabbitmq: RabbitMQServer) -> None:
