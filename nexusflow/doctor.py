@@ -1,5 +1,6 @@
 """What is set up, what is wrong, what to do: one finding for each thing that is looked at."""
 
+import importlib
 import os
 import platform
 import shutil
@@ -15,7 +16,8 @@ from nexusflow.connectors.registry import actions
 from nexusflow.db.provision import MAX_TESTED_VERSION, MIN_VERSION, current_revision, newest_revision
 from nexusflow.db.session import control_engine, runtime_engine, unusable
 from nexusflow.embedded.broker import find_program
-from nexusflow.embedded.cluster import ailing, find, find_home
+from nexusflow.embedded.celery_process import MODULES
+from nexusflow.embedded.cluster import ailing, find, find_home, hopeless
 from nexusflow.embedded.home import Home
 from nexusflow.embedded.places import find_places
 from nexusflow.errors import ClusterUnusable, NexusError
@@ -54,11 +56,11 @@ def examine() -> list[Finding]:
         return [*findings, Finding("settings", "fail", wrong or error.message, error.hint)]
     findings.append(Finding("settings", "ok", f"tenant {settings.tenant}"))
     embedded = settings.database_url is None
-    parts: list[tuple[str, Examination]] = []
+    parts: list[tuple[str, Examination]] = [("modules", lambda: _modules(settings))]
     if embedded:
         home = find_home(settings.home)
         info = find(home)
-        parts = [("home", lambda: _home(home)), ("embedded cluster", lambda: _embedded(home))]
+        parts += [("home", lambda: _home(home)), ("embedded cluster", lambda: _embedded(home))]
         if info is not None:
             use_settings(info.settings())
     else:
@@ -92,6 +94,25 @@ def _python() -> Finding:
     return Finding("python", "ok", told)
 
 
+def _modules(settings: Settings) -> Iterator[Finding]:
+    """What the workers, beat and the broker's transport are made of."""
+    broker = settings.broker_url.get_secret_value() if settings.broker_url is not None else ""
+    transport = "kombu.transport.pyamqp" if broker.startswith("amqp") else "kombu.transport.redis"
+    missing: dict[str, str] = {}
+    for name in (*MODULES, transport):
+        if name.startswith("kombu.transport.") and name != transport:
+            continue
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            missing.setdefault(_reason(error), name)
+    for reason, name in missing.items():
+        told = f"{name} cannot be imported, so workers cannot start: {reason}."
+        yield Finding("modules", "fail", told, "Install NexusFlow again, with all that it depends on.")
+    if not missing:
+        yield Finding("modules", "ok", "all that the workers, beat and the broker's transport import is there")
+
+
 def _home(home: Home) -> Iterator[Finding]:
     place = home.path if home.path.exists() else _existing_parent(home.path)
     if not place.is_dir():
@@ -123,6 +144,9 @@ def _embedded(home: Home) -> Iterator[Finding]:
     if info is None:
         yield Finding("embedded cluster", "ok", f"not running; nexusflow run starts it (PostgreSQL {version}, Valkey)")
         return
+    failure = hopeless(home)
+    if failure is not None:
+        yield Finding("embedded cluster", "fail", failure.message, f"Look into {home.logs}.")
     for name, (deaths, complaint) in ailing(home).items():
         log = home.logs / f"{name}.log"
         yield Finding("embedded cluster", "warn", f"{name} ended {deaths} times: {complaint}", f"Look into {log}.")

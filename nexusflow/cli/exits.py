@@ -67,14 +67,22 @@ def perform(command: Callable[[], int], *, as_json: bool = False, failed: Failed
 
 
 def _database_refusal(error: Exception) -> ClusterUnusable | None:
-    """A database that answers, and is not what is needed (no schema, an older one) or breaks off."""
-    database = sys.modules.get("sqlalchemy.exc")  # not loaded: then no database was asked
-    if database is None or not isinstance(error, (database.ProgrammingError, database.InterfaceError)):
+    """A database that is away, breaks off, or answers and is not what is needed (no schema, an older one)."""
+    # What is not loaded did not ask a database.
+    toolkit, driver = sys.modules.get("sqlalchemy.exc"), sys.modules.get("psycopg")
+    is_ours = toolkit is not None and isinstance(error, toolkit.SQLAlchemyError)
+    if not is_ours and (driver is None or not isinstance(error, driver.Error)):
         return None
-    reason = str(error.orig).splitlines()[0].rstrip(".")
     return ClusterUnusable(
-        f"The database cannot serve this NexusFlow: {reason}.", "nexusflow doctor says which schema it has and needs."
+        f"The database cannot serve this NexusFlow: {database_reason(error)}.",
+        "nexusflow doctor says whether it can be reached, and which schema it has and needs.",
     )
+
+
+def database_reason(error: Exception) -> str:
+    """What a database or its driver said, in one line without its full stop: no statement, no values."""
+    said = str(getattr(error, "orig", None) or error).partition("(Background on")[0].strip()
+    return said.splitlines()[0].rstrip(".")[:300] if said else type(error).__name__
 
 
 def _refuse(error: NexusError, *, as_json: bool, failed: Failed) -> int:

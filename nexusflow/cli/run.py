@@ -19,9 +19,9 @@ from nexusflow.cli.results import show_ending, show_next, show_output
 from nexusflow.cli.sources import Source, check_source, read_source, show_invalid
 from nexusflow.cli.watch import Watch
 from nexusflow.connectors.base import FileRef
-from nexusflow.embedded.cluster import ailing
+from nexusflow.embedded.cluster import ailing, hopeless
 from nexusflow.embedded.home import Home
-from nexusflow.errors import InvalidDefinition, NexusError
+from nexusflow.errors import ClusterUnusable, InvalidDefinition, NexusError
 from nexusflow.workflows.files import keep_file
 from nexusflow.workflows.report import RunReport, read_run
 from nexusflow.workflows.service import checked_input, save_version, start_run
@@ -64,7 +64,8 @@ class RunCommand:
         interruption.patient = True
         self._run = run = start_run(cluster.tenant, version, values)
         view = view_for_stderr()
-        watch = Watch(cluster.tenant, run, view, interruption, advise=lambda: _advice(cluster.home))
+        home = cluster.home
+        watch = Watch(cluster.tenant, run, view, interruption, lambda: _advice(home), lambda: _hopeless(home))
         try:
             with _framed(view):
                 view.note(f"Run {run} of {version.name}, version {version.number}.")
@@ -118,6 +119,10 @@ def _exit_code(report: RunReport, *, asked: bool) -> int:
     if report.run.status == "succeeded":
         return exits.SUCCEEDED
     return exits.INTERRUPTED if asked and report.run.status == "cancelled" else exits.FAILED
+
+
+def _hopeless(home: Home | None) -> ClusterUnusable | None:
+    return hopeless(home) if home is not None else None
 
 
 def _advice(home: Home | None) -> str:

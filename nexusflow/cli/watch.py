@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import psycopg
 import sqlalchemy as sa
 
+from nexusflow.cli.exits import database_reason
 from nexusflow.cli.interruption import Interruption
 from nexusflow.errors import ClusterUnusable
 from nexusflow.workflows.report import RunReport, read_progress
@@ -14,6 +16,7 @@ from nexusflow.workflows.service import cancel_run
 
 AWAY_SECONDS = 60.0
 STALL_SECONDS = 30.0
+CLUSTER_SECONDS = 1.0
 _LEAST_PAUSE, _MOST_PAUSE = 0.1, 0.5
 _QUERY_SHARE = 4.0
 """A reading that takes long is done less often: at most a fifth of the time is spent on it."""
@@ -31,18 +34,25 @@ class View(Protocol):
 
 @dataclass
 class Watch:
-    """One run under watch. ``advise`` says what may be wrong when nothing moves."""
+    """One run under watch.
+
+    ``advise`` says what may be wrong when nothing moves; ``hopeless`` gives the reason why nothing ever will.
+    """
 
     tenant: str
     run: str
     view: View
     interruption: Interruption
     advise: Callable[[], str]
+    hopeless: Callable[[], ClusterUnusable | None] = lambda: None
     away_seconds: float = AWAY_SECONDS
     stall_seconds: float = STALL_SECONDS
 
     def follow(self) -> RunReport:
-        """The report once the run is over. Raises ClusterUnusable when the database stays away, LeaveNow."""
+        """The report once the run is over.
+
+        Raises LeaveNow, and ClusterUnusable when the database stays away or the cluster's processes cannot run.
+        """
         pause, seen = _LEAST_PAUSE, None
         self._moved_at, self._away_since, self._cancelled = time.monotonic(), None, False
         while True:
@@ -57,11 +67,13 @@ class Watch:
                 if state != seen or _is_busy(report):
                     self._moved_at, seen = time.monotonic(), state
                 self._mind_stall()
+            self._mind_cluster()
             time.sleep(max(pause, _QUERY_SHARE * (time.monotonic() - began)) if report else _MOST_PAUSE)
 
     _moved_at: float = 0.0
     _away_since: float | None = None
     _cancelled: bool = False
+    _cluster_due: float = 0.0
 
     def _look(self) -> RunReport | None:
         """The run as it is now; None while the database is away."""
@@ -71,7 +83,7 @@ class Watch:
                 cancel_run(self.tenant, self.run)
                 self._cancelled = True
             report = read_progress(self.tenant, self.run)
-        except (ClusterUnusable, sa.exc.DBAPIError) as error:
+        except (ClusterUnusable, sa.exc.SQLAlchemyError, psycopg.Error) as error:
             self._bear(error)
             return None
         if self._away_since is not None:
@@ -85,10 +97,20 @@ class Watch:
             self._away_since = now
             self.view.note(f"The database does not answer; trying for {self.away_seconds:.0f} s.")
         if now - self._away_since > self.away_seconds:
+            reason = error.message if isinstance(error, ClusterUnusable) else f"{database_reason(error)}."
             raise ClusterUnusable(
-                f"The database has not answered for {self.away_seconds:.0f} s: {error}",
+                f"The database has not answered for {self.away_seconds:.0f} s: {reason}",
                 f"The run {self.run} is not lost: it goes on with its cluster. See nexusflow runs show {self.run}.",
             ) from None
+
+    def _mind_cluster(self) -> None:
+        if time.monotonic() < self._cluster_due:
+            return
+        self._cluster_due = time.monotonic() + CLUSTER_SECONDS
+        failure = self.hopeless()
+        if failure is not None:
+            told = f"{failure.hint} The run {self.run} is not lost: it goes on when its cluster runs again."
+            raise ClusterUnusable(failure.message, told)
 
     def _mind_stall(self) -> None:
         if time.monotonic() - self._moved_at > self.stall_seconds:

@@ -72,8 +72,7 @@ class Assembly:
         changed = [part for part in self._parts if part.tend()]
         if changed:
             remember(self._home, self._parts)
-            ailing = {p.name: {"deaths": p.deaths, "complaint": p.complaint} for p in self._parts if p.deaths}
-            write_private(self._home.health_file, ailing)
+            write_private(self._home.health_file, {part.name: _health(part) for part in self._parts if part.deaths})
         for part in self._parts:
             part.child().bound_log()
 
@@ -134,3 +133,7 @@ class Assembly:
             self._workers.append(worker)
             self._parts.append(Part(name, lambda worker=worker: worker, worker.start))  # type: ignore[misc]
             worker.start()
+
+
+def _health(part: Part) -> dict[str, object]:
+    return {"deaths": part.deaths, "complaint": part.complaint, "hopeless": part.is_hopeless}

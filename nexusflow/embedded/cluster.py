@@ -8,17 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from nexusflow.embedded.cluster_info import ClusterInfo, find
 from nexusflow.embedded.home import Home, explained, find_home
 from nexusflow.embedded.locks import ANOTHER_RUNS, FileLock, is_held
+from nexusflow.embedded.procfile import processes
 from nexusflow.errors import ClusterUnusable
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 
-__all__ = ["ClusterInfo", "Home", "ailing", "find", "find_home", "running"]
+__all__ = ["ClusterInfo", "Home", "ailing", "find", "find_home", "hopeless", "running"]
 
 
 @contextlib.contextmanager
@@ -48,10 +50,26 @@ def running(home: Home, report: Callable[[str], None]) -> Iterator[ClusterInfo]:
 
 def ailing(home: Home) -> dict[str, tuple[int, str]]:
     """Each process of the running cluster that ended by itself: how often, and what it said last."""
+    return {name: (entry["deaths"], entry["complaint"]) for name, entry in _health(home).items()}
+
+
+def hopeless(home: Home) -> ClusterUnusable | None:
+    """Why no run of the running cluster can get on: a worker, or beat, that ends each time as soon as it is started."""
+    for name, entry in _health(home).items():
+        if entry.get("hopeless") and name in processes():
+            said = f": {entry['complaint'].rstrip('.')}" if entry["complaint"] else ""
+            return ClusterUnusable(
+                f"The cluster's process {name} cannot run, it ended {entry['deaths']} times{said}.",
+                f"nexusflow doctor looks for the reason; {home.logs / f'{name}.log'} says more.",
+            )
+    return None
+
+
+def _health(home: Home) -> dict[str, dict[str, Any]]:
     try:
-        recorded = json.loads(home.health_file.read_text())
-        return {name: (entry["deaths"], entry["complaint"]) for name, entry in recorded.items()}
-    except (OSError, ValueError, KeyError, TypeError):
+        recorded: dict[str, dict[str, Any]] = json.loads(home.health_file.read_text())
+        return {name: {"deaths": 0, "complaint": ""} | entry for name, entry in recorded.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

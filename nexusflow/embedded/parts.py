@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil  # type: ignore[import-untyped]
 
@@ -15,6 +15,8 @@ from nexusflow.embedded.home import Home, write_private
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 10.0
 STEADY_SECONDS = 30.0
+LIVED_SECONDS, MOST_DEATHS = 10.0, 5
+"""A process that ended so often and never lived so long cannot run here: whatever waits for it waits in vain."""
 
 
 @dataclass
@@ -26,21 +28,28 @@ class Part:
     start_again: Callable[[], None]
     deaths: int = 0
     complaint: str = ""
+    has_lived: bool = False
     _pause: float = FIRST_PAUSE
-    _started: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
     _due: float | None = None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it ends each time as soon as it is started."""
+        return self.deaths >= MOST_DEATHS and not self.has_lived
 
     def tend(self) -> bool:
         """Start the process again if it ended and its pause is over; whether anything changed."""
         now = time.monotonic()
         if self.child().is_alive:
-            return False
+            was_hopeless, self.has_lived = self.is_hopeless, self.has_lived or now - self._started >= LIVED_SECONDS
+            return was_hopeless and self.has_lived
         if self._due is None:
             self.deaths += 1
             self.complaint = self.child().complaint()
             self.child().kill()  # what is left of its group
             steady = now - self._started > STEADY_SECONDS
-            self._pause = FIRST_PAUSE if steady else min(self._pause * 2, LONGEST_PAUSE)
+            self._pause = FIRST_PAUSE if steady or self.deaths == 1 else min(self._pause * 2, LONGEST_PAUSE)
             self._due = now + self._pause
             return True
         if now < self._due:

@@ -47,6 +47,27 @@ def test_a_killed_command_takes_the_cluster_with_it_and_the_run_is_kept(lonely: 
     assert lonely("runs", "show", run, "--json").json["status"] == "running"
 
 
+BREAK_WORKERS = """\
+import os, sys
+os.register_at_fork(after_in_child=lambda: sys.modules.__setitem__("celery.bin.worker", None))
+"""
+
+
+def test_workers_that_can_never_start_end_the_command_and_not_the_run(lonely: CommandLine) -> None:
+    lonely.write("one.yaml", ONE)
+    lonely.write("sitecustomize.py", BREAK_WORKERS)
+    lonely.more["PYTHONPATH"] = str(lonely.folder)
+    done = lonely("run", "one.yaml", "--json")
+    assert done.code == 3, done.err
+    error = done.json["error"]
+    assert "cannot run, it ended 5 times" in error["message"]
+    assert "celery.bin.worker" in error["message"], "its own complaint"
+    assert f"The run {done.json['run_id']} is not lost" in error["hint"]
+    assert lonely("runs", "show", done.json["run_id"], "--json").json["status"] == "queued"
+    del lonely.more["PYTHONPATH"]
+    assert lonely("run", "one.yaml").code == 0, "they can start now"
+
+
 def test_ctrl_c_while_the_cluster_starts_leaves_nothing_behind(lonely: CommandLine) -> None:
     lonely.write("one.yaml", ONE)
     command = lonely.start("run", "one.yaml", "--json")

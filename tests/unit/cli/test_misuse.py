@@ -2,13 +2,17 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 from nexusflow.cli import exits
 from nexusflow.errors import ClusterUnusable
+from nexusflow.settings import use_settings
 from tests.unit.cli.conftest import Answer
 
 Nexusflow = Callable[..., Answer]
@@ -84,3 +88,42 @@ def test_how_errors_become_exit_codes(capfd: pytest.CaptureFixture[str]) -> None
     assert exits.perform(lambda: failing(KeyboardInterrupt())) == 130
     assert exits.perform(lambda: failing(OSError(28, os.strerror(28)))) == 3
     assert "The disk is full." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (sa.exc.ProgrammingError("SELECT sekret", {"a": "sekret"}, psycopg.Error("no table.\nsekret")), "no table"),
+        (sa.exc.DataError("SELECT sekret", {"a": "sekret"}, psycopg.DataError("odd value")), "odd value"),
+        (sa.exc.TimeoutError("no connection left", code="3o7r"), "no connection left"),
+        (sa.exc.PendingRollbackError("cannot reconnect"), "cannot reconnect"),
+        (psycopg.InternalError("prepared statement is gone"), "prepared statement is gone"),
+        (psycopg.OperationalError(), "OperationalError"),
+    ],
+)
+def test_whatever_a_database_raises_is_an_unusable_cluster(
+    capfd: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    def failing() -> int:
+        raise error
+
+    assert exits.perform(failing) == 3
+    told = capfd.readouterr().err
+    assert told.startswith(f"Error: The database cannot serve this NexusFlow: {said}.\n")
+    assert "sekret" not in told
+
+
+def test_a_missing_module_is_a_finding(nexusflow: Nexusflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> list[dict[str, str]]:
+        return [each for each in nexusflow("doctor", "--json").json["findings"] if each["name"] == "modules"]
+
+    assert [each["level"] for each in found()] == ["ok"]
+    monkeypatch.setitem(sys.modules, "kombu.transport.redis", None)
+    (missing,) = found()
+    assert missing["level"] == "fail"
+    assert "kombu.transport.redis cannot be imported" in missing["message"]
+    assert nexusflow("doctor").code == 3
+    monkeypatch.setenv("NEXUSFLOW_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("NEXUSFLOW_BROKER_URL", "amqp://127.0.0.1:1//")
+    use_settings(None)
+    assert [each["level"] for each in found()] == ["ok"], "RabbitMQ needs another one"

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 from nexusflow.cli import watch as module
 from nexusflow.cli.interruption import Interruption, LeaveNow
@@ -98,6 +100,38 @@ def test_a_run_that_does_not_move_is_said_to_stall_once_a_while(database: Callab
     watching(view, stall_seconds=0.1).follow()
     assert 1 <= len(view.notes) <= 6
     assert "Look here." in view.notes[0]
+
+
+@pytest.mark.parametrize(
+    "away", [sa.exc.TimeoutError("no connection left"), sa.exc.PendingRollbackError("broken"), psycopg.DataError("odd")]
+)
+def test_whatever_the_drivers_raise_is_a_database_that_is_away(
+    database: Callable[..., list[str]], away: Exception
+) -> None:
+    view = Notes()
+    database(iter(["running", away, "succeeded"]))
+    assert watching(view).follow().run.status == "succeeded"
+    assert len(view.notes) == 2
+    database(iter(["running", *[away] * 1000]))
+    with pytest.raises(ClusterUnusable, match=r"not answered for 0 s: (no connection|broken|odd)"):
+        watching(view, away_seconds=0.01).follow()
+
+
+def test_a_cluster_that_can_never_run_it_is_an_error_that_names_the_run(database: Callable[..., list[str]]) -> None:
+    database(iter(["queued"] * 100))
+    watch = watching(Notes())
+    watch.hopeless = lambda: ClusterUnusable("The process beat cannot run.", "See its log.")
+    with pytest.raises(ClusterUnusable) as refused:
+        watch.follow()
+    assert refused.value.message == "The process beat cannot run."
+    assert refused.value.hint.startswith("See its log. The run r1 is not lost")
+
+
+def test_a_run_that_is_over_needs_no_cluster(database: Callable[..., list[str]]) -> None:
+    database(iter(["succeeded"]))
+    watch = watching(Notes())
+    watch.hopeless = lambda: ClusterUnusable("The process beat cannot run.")
+    assert watch.follow().run.status == "succeeded"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
