@@ -2,20 +2,20 @@
 
 import json
 import math
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nexusflow.cli.sources import read_bounded, unreadable
+from nexusflow.cli.sources import open_regular, read_bounded, unreadable
 from nexusflow.connectors.base import FileRef
 from nexusflow.errors import InvalidDefinition, InvalidInput
 from nexusflow.schemas import validate
 from nexusflow.settings import get_settings
-from nexusflow.workflows.document import MAX_INTEGER, MIN_INTEGER
+from nexusflow.workflows.document import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
 from nexusflow.workflows.loader import load
 
+LESS_DEEP = "Nest the data less, or give it as a file of its own: KEY=@FILE."
 FORMS = "Write --input KEY=VALUE, --input KEY=@FILE to upload a file, or --input @FILE.json for all of it."
 
 
@@ -40,6 +40,7 @@ def parse_input(given: list[str], schema: Mapping[str, Any]) -> GivenInput:
                 _add(found, key, value)
             continue
         key, equals, value = flag.partition("=")
+        _refuse_no_text(key, value)
         if not equals or not key:
             raise InvalidInput(f"--input {flag[:80]} cannot be read.", FORMS)
         if value.startswith("@@"):
@@ -57,6 +58,17 @@ def stand_in(path: Path) -> FileRef:
     return FileRef.model_validate(
         {"$file": "0" * 36, "name": path.name, "size": path.stat().st_size, "sha256": "0" * 64}
     )
+
+
+def _refuse_no_text(key: str, value: str) -> None:
+    try:
+        f"{key}={value}".encode()
+    except UnicodeEncodeError:
+        shown = key.encode(errors="replace").decode()[:80]
+        what, advice = "The value of the input", "Write it in UTF-8, or give the bytes as a file: KEY=@FILE."
+        if value.startswith("@") and not value.startswith("@@"):
+            what, advice = "The name of the file for the input", "Give the file another name."
+        raise InvalidInput(f"{what} {shown} is not UTF-8.", advice) from None
 
 
 def _add(found: GivenInput, key: str, value: Any) -> None:
@@ -83,7 +95,8 @@ def _whole(name: str) -> dict[str, Any]:
         place = f"{name}:{problem.line}:{problem.column}" if problem.line else name
         if problem.code in ("EMPTY", "NOT_A_MAPPING"):
             raise InvalidInput(f"{name} is no JSON object.", 'Write {"KEY": VALUE, …}.') from None
-        raise InvalidInput(f"{place}: {problem.message}", problem.hint) from None
+        hint = LESS_DEEP if problem.code == "TOO_DEEP" else problem.hint
+        raise InvalidInput(f"{place}: {problem.message}", hint) from None
     data: dict[str, Any] = document.data
     return data
 
@@ -92,13 +105,13 @@ def _uploadable(name: str) -> Path:
     """Raises InvalidInput for what cannot be read, before anything is started."""
     path = Path(name)
     try:
-        with path.open("rb") as file:
+        with open_regular(name, "file") as file:
             file.read(1)
         status = path.stat()
     except (OSError, ValueError) as error:
         raise unreadable(name, error, "file") from None
     limit = get_settings().max_file_bytes
-    if stat.S_ISREG(status.st_mode) and status.st_size > limit:
+    if status.st_size > limit:
         raise InvalidInput(f"{name} is larger than {limit:,} bytes.", "Split it, or raise NEXUSFLOW_MAX_FILE_BYTES.")
     return path
 
@@ -110,11 +123,21 @@ def _typed(key: str, text: str, schema: Mapping[str, Any]) -> Any:
     known, parsed = _parsed(text)
     if not known:
         return text
+    if _is_deep(parsed):
+        raise InvalidInput(f"The value of the input {key[:80]} is nested more than {MAX_DEPTH} deep.", LESS_DEEP)
     wanted = {"$defs": schema.get("$defs", {}), **spec}
     for candidate in (parsed, text):
         if _fits(wanted, candidate):
             return candidate
     return text if spec.get("type") == "string" else parsed
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        holders = [each for each in level if isinstance(each, (dict, list))]
+        level = [inner for each in holders for inner in (each.values() if isinstance(each, dict) else each)]
+    return any(isinstance(each, (dict, list)) for each in holders)
 
 
 def _parsed(text: str) -> tuple[bool, Any]:

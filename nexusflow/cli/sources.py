@@ -4,6 +4,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from nexusflow.cli.console import say
 from nexusflow.cli.problems import show_problems
@@ -29,10 +30,20 @@ class Source:
 def read_bounded(name: str, limit: int, *, wanted: str = "file") -> bytes:
     """A file's bytes, at most ``limit`` + 1 of them. Raises InvalidInput where it cannot be read."""
     try:
-        with Path(name).open("rb") as file:
+        with open_regular(name, wanted) as file:
             return file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise unreadable(name, error, wanted) from None
+
+
+def open_regular(name: str, wanted: str) -> BinaryIO:
+    """Open a file for reading; a pipe or a device, which might never end, is refused with InvalidInput."""
+    # Without waiting: to open a pipe is to wait for its writer.
+    file = open(name, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InvalidInput(f"{name} is no regular file, so no {wanted}.", "Write what it gives to a file first.")
+    return file
 
 
 def unreadable(name: str, error: Exception, wanted: str) -> InvalidInput:
@@ -50,8 +61,6 @@ def read_source(name: str) -> Source:
     limit = get_settings().max_definition_bytes
     content = read_bounded(name, limit, wanted="workflow file")
     if len(content) > limit:
-        status = os.stat(name)  # noqa: PTH116 - the mode is wanted too
-        size = f"{status.st_size:,}" if stat.S_ISREG(status.st_mode) else f"more than {limit:,}"
         raise InvalidDefinition(
             [
                 Problem(
@@ -59,7 +68,7 @@ def read_source(name: str) -> Source:
                     None,
                     None,
                     "TOO_BIG",
-                    f"The definition is {size} bytes long; {limit:,} are allowed.",
+                    f"The definition is {Path(name).stat().st_size:,} bytes long; {limit:,} are allowed.",
                     "Move data out of the definition (pass it as input), or split the workflow.",
                 )
             ]

@@ -144,7 +144,11 @@ def _keys(plan: Plan, row: Any) -> Iterable[tuple[str, str]]:
 
 
 def _live(plan: Plan, row: Any, states: dict[tuple[str, str], str]) -> Iterable[Live]:
-    """The first step without an outcome, of the first item without one."""
+    """The first step without an outcome, of the first item without one.
+
+    A pure step's record waits for that of the next effectful one. So where one of those follows, it is taken to be what
+    runs: the pure ones before it take moments.
+    """
     segment = plan.segments[row.segment]
     for item in _items_of(row):
         if row.hi > row.lo and states.get((segment.scope, item)) in STEP_TERMINAL:
@@ -153,5 +157,21 @@ def _live(plan: Plan, row: Any, states: dict[tuple[str, str], str]) -> Iterable[
             recorded = states.get((step, item))
             if recorded in STEP_TERMINAL or recorded == "running":
                 continue
+            if row.state == "leased" and recorded is None and plan.steps[step].pure:
+                effect = _next_effect(plan, segment, step)
+                if effect is not None and states.get((effect, item)) not in STEP_TERMINAL:
+                    yield Live(effect, item, True, states.get((effect, item)), row.due_at)
+                    return
             yield Live(step, item, row.state == "leased", recorded, row.due_at)
             return
+
+
+def _next_effect(plan: Plan, segment: Segment, step: str) -> str | None:
+    """The first step behind this one in its segment that is not pure; None where a scope is opened before it."""
+    ops = segment.ops[[op.path for op in segment.ops].index(step) + 1 :]
+    for op in ops:
+        if op.kind != "step":
+            return None
+        if not plan.steps[op.path].pure:
+            return op.path
+    return None

@@ -164,7 +164,8 @@ def checked_input(definition: Definition, given: dict[str, Any]) -> dict[str, An
     try:
         storable(value, "input")
     except StepError as error:
-        raise InvalidInput(error.message, "Give large data as a file: KEY=@FILE.") from None
+        is_large = error.code == "VALUE_TOO_LARGE"
+        raise InvalidInput(error.message, "Give large data as a file: KEY=@FILE." if is_large else error.hint) from None
     problems = [
         Problem(each.pointer, None, None, "INVALID_INPUT", each.message, "See `input.schema` of the workflow.")
         for each in validate(schema, value)

@@ -125,6 +125,36 @@ def test_lanes_tell_which_step_of_which_item_runs(database: Database, tenant: st
     assert steps["each/shape"].counts == {"succeeded": 1, "running": 1}, "item 2 shapes"
 
 
+MIXED = b"""\
+nexusflow: "1"
+name: mixed
+steps:
+  - { id: shape, type: transform, with: { input: 1, jq: . } }
+  - { id: again, type: transform, needs: [shape], with: { jq: . } }
+  - { id: fetch, type: http.request, needs: [again], with: { url: "https://example.com" } }
+  - { id: last, type: transform, needs: [fetch], with: { jq: . } }
+"""
+
+
+def test_what_runs_behind_pure_steps_is_shown_and_not_they(database: Database, tenant: str) -> None:
+    version = service.save_version(tenant, MIXED)
+    run = service.start_run(tenant, version, {})
+    assert len(version.plan.segments[0].ops) == 4, "one segment has them all"
+
+    def states() -> list[str]:
+        return [step.state for step in report.read_progress(tenant, run).steps]
+
+    assert states() == ["ready", "pending", "pending", "pending"]
+    lease = (
+        "UPDATE segments SET state = 'leased', fence = uuid_floor(now()), lease_until = now() WHERE run_id = %(run)s"
+    )
+    write(database, lease, run=run)
+    assert states() == ["pending", "pending", "running", "pending"]
+    for step in ("shape", "again", "fetch"):
+        record(database, run, step, "", "succeeded")
+    assert states() == ["succeeded", "succeeded", "succeeded", "running"], "behind it there is nothing but itself"
+
+
 def test_ten_thousand_items_are_counted_without_their_outputs(database: Database, tenant: str, run: str) -> None:
     items = "(SELECT jsonb_agg(n) FROM generate_series(1, %(count)s) n)"
     write(

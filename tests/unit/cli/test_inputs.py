@@ -1,5 +1,7 @@
 """--input: every form, and what is refused before anything is started."""
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ SCHEMA: dict[str, Any] = {
         ("unknown=" + "9" * 5_000, "9" * 5_000),
         ("count=-9223372036854775808", -(2**63)),
         ("unknown=" + "[" * 5_000, "[" * 5_000),
+        ("unknown=" + "[" * 60 + "1]" + "]" * 59, json.loads("[" * 60 + "1" + "]" * 60)),
     ],
 )
 def test_a_value_is_read_by_its_field(flag: str, value: object) -> None:
@@ -122,12 +125,36 @@ def test_a_broken_json_file_is_one_clear_error(tmp_path: Path, content: bytes, m
         (["a=@."], "is a folder"),
         (["@missing.json"], "There is no input file missing.json"),
         (["a=@nul\0"], "cannot be read"),
+        (["a=\udce9"], "The value of the input a is not UTF-8. Write it in UTF-8"),
+        (["a=@\udce9.csv"], "The name of the file for the input a is not UTF-8. Give the file another name"),
+        (["a=" + "[" * 61 + "]" * 61], "nested more than 60 deep. Nest the data less"),
+        (["a=" + '{"b": ' * 61 + "1" + "}" * 61], "nested more than 60 deep. Nest the data less"),
     ],
 )
 def test_flags_that_cannot_be_used(flags: list[str], message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_input(flags, SCHEMA)
     assert message in str(refused.value)
+
+
+def test_input_that_is_nested_too_deep_is_told_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text('{"a": ' + "[" * 70 + "]" * 70 + "}")
+    with pytest.raises(InvalidInput) as refused:
+        parse_input([f"@{tmp_path / 'deep.json'}"], SCHEMA)
+    assert "deep.json:1:66" in refused.value.message
+    assert refused.value.hint == "Nest the data less, or give it as a file of its own: KEY=@FILE."
+
+
+def test_a_pipe_is_refused_and_not_waited_for(nexusflow: Callable[..., Answer], good: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for flag in (f"@{pipe}", f"a=@{pipe}", "a=@/dev/zero"):
+        with pytest.raises(InvalidInput, match="is no regular file"):
+            parse_input([flag], {})
+    for command in ("validate", "run", "compile"):
+        answer = nexusflow(command, str(pipe))
+        assert answer.code == 2
+        assert "is no regular file, so no workflow file." in answer.err
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
