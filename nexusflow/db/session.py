@@ -70,6 +70,7 @@ def _engine(url: str, pid: int) -> sa.Engine:
         pool_recycle=1800,
         connect_args={"application_name": APPLICATION_NAME, "connect_timeout": 10, "autocommit": True},
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # they are tenants' data, and errors are logged
     )
     try:
         _refuse_power(engine)

@@ -18,7 +18,6 @@ MODULES = (
     "celery.worker.components",
     "celery.worker.consumer",
     "celery.worker.strategy",
-    "kombu.transport.redis",
     "sqlalchemy.dialects.postgresql.psycopg",
     "beat.scheduler",
     "tasks.integration",
