@@ -28,7 +28,6 @@ Level = Literal["ok", "warn", "fail"]
 LEAST_FREE_BYTES = 512 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 TOO_NEW_PYTHON = (3, 15)
-ANOTHER_HOME = "Set NEXUSFLOW_HOME to a folder that you may write to."
 MASKED = 4
 """How many of a long credential's last characters are shown."""
 
