@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = None
     """RabbitMQ (``amqp://``) or Valkey/Redis (``redis://``)."""
     redis_url: SecretStr | None = None
-    """The cache."""
+    """The cache (Valkey or Redis): `nexusflow doctor` checks it; nothing is kept in it yet."""
     database_pool_size: int = Field(default=8, ge=1, le=500)
     """Database connections a process keeps for each of its two roles; for a moment it may open as many again."""
 
