@@ -23,13 +23,17 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """PostgreSQL as the runtime role (no power, bound by row-level security): ``postgresql://user:password@host:port/name``."""
     control_database_url: SecretStr | None = None
-    """PostgreSQL as the control role: the dispatcher and the heartbeats, on scheduling tables alone."""
+    """PostgreSQL as the control role, on scheduling tables alone; default: ``database_url`` with
+    ``nexusflow_control`` as the user, and the same password."""
     owner_database_url: SecretStr | None = None
     """PostgreSQL as the owner of the schema; used by migrations only."""
     broker_url: SecretStr | None = None
     """RabbitMQ (``amqp://``) or Valkey/Redis (``redis://``)."""
     redis_url: SecretStr | None = None
-    """The cache (Valkey or Redis): `nexusflow doctor` checks it; nothing is kept in it yet."""
+    """The cache (Valkey or Redis): counts requests for the rate limit. Nothing that must last is kept in it."""
+    storage_url: SecretStr | None = None
+    """Where files and values over ``inline_bytes`` are kept: ``s3://bucket/prefix?endpoint_url=…&region=…``
+    (credentials as boto3 finds them), ``file:///folder`` (one that all processes share); default: the database."""
     database_pool_size: int = Field(default=8, ge=1, le=500)
     """Database connections a process keeps for each of its two roles; for a moment it may open as many again."""
 
@@ -49,12 +53,27 @@ class Settings(BaseSettings):
     """The longest workflow definition accepted."""
     max_steps: int = Field(default=5_000, ge=1)
     """The most steps in one definition."""
-    max_value_bytes: int = Field(default=4_194_304, ge=1024)
+    inline_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
+    """Larger values are kept in the storage and passed by reference."""
+    max_value_bytes: int = Field(default=16_777_216, ge=1024)
     """The largest recorded input or output of one step, as JSON."""
     max_file_bytes: int = Field(default=134_217_728, ge=1024)
     """The largest file given as input."""
     max_items: int = Field(default=100_000, ge=1)
     """The most items of one foreach."""
+
+    retention_days: int = Field(default=90, ge=1)
+    """How long runs and their files are kept: a month's are dropped once its last day is this old and none of
+    its runs lives."""
+
+    max_body_bytes: int = Field(default=8_388_608, ge=1024)
+    """The largest body of a request."""
+    max_depth: int = Field(default=64, ge=4, le=200)
+    """How deeply the JSON of a request may be nested."""
+    max_wait_seconds: float = Field(default=60.0, ge=0, le=600)
+    """The longest ``?wait=`` of a request."""
+    requests_per_minute: int = Field(default=60_000, ge=0)
+    """Requests a tenant may send a minute; 0: no limit."""
 
     allow_private_addresses: str = ""
     """What ``http.request`` may reach beyond public addresses: empty, ``loopback`` or ``all``."""

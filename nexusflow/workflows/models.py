@@ -26,6 +26,8 @@ workflows = sa.Table(
     _id("created_by"),
     sa.Column("created_at", _TIME),
     sa.Column("updated_at", _TIME),
+    sa.Column("published_version", sa.Integer),
+    sa.Column("deleted_at", _TIME),
 )
 
 workflow_versions = sa.Table(

@@ -70,7 +70,8 @@ def save_version(tenant: str, source: bytes, name: str = "") -> Version:
 def _ensure_workflow(connection: sa.Connection, tenant: str, name: str, config: dict[str, Any]) -> str:
     statement = sa.text(
         "INSERT INTO workflows (id, tenant_id, name, config, status) VALUES (:id, :tenant, :name, :config, 'published')"
-        " ON CONFLICT (tenant_id, name) DO UPDATE SET config = excluded.config, updated_at = now() RETURNING id"
+        " ON CONFLICT (tenant_id, name) WHERE deleted_at IS NULL"
+        " DO UPDATE SET config = excluded.config, updated_at = now() RETURNING id"
     )
     values = {"id": str(uuid_utils.uuid7()), "tenant": tenant, "name": name, "config": _json(config)}
     return str(connection.execute(statement, values).scalar_one())

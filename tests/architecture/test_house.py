@@ -12,7 +12,7 @@ from nexusflow.queues import QUEUE_NAMES, QUEUES
 from nexusflow.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("nexusflow", "tasks", "beat")
+PACKAGES = ("nexusflow", "tasks", "beat", "api")
 LINES = 400
 
 ENVIRONMENT = {

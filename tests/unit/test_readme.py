@@ -90,7 +90,7 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
 def test_the_map_of_the_code_names_what_is_there() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     names = set(re.findall(r"(?<![\w/*])[\w*]+\.py\b", text))
-    rooms = [ROOT / room for room in ("nexusflow", "tasks", "beat", "deploy", "docs", "examples", "tests")]
+    rooms = [ROOT / room for room in ("nexusflow", "tasks", "beat", "api", "deploy", "docs", "examples", "tests")]
     there = {path.name for room in rooms for path in room.rglob("*.py")} | {path.name for path in ROOT.glob("*.py")}
     assert {name for name in names if not fnmatch.filter(there, name)} == set()
     core = {path.name for room in ("nexusflow", "nexusflow/workflows") for path in (ROOT / room).glob("*.py")}

@@ -19,6 +19,15 @@ INSERTS = {
     " VALUES (%(id)s, %(tenant)s, %(id)s, %(id)s, '{}')",
     "steps": "INSERT INTO steps (run_id, step, tenant_id, state) VALUES (%(id)s, 'a', %(tenant)s, 'running')",
     "run_events": "INSERT INTO run_events (run_id, tenant_id, type) VALUES (%(id)s, %(tenant)s, 'run.accepted')",
+    "api_keys": "INSERT INTO api_keys (id, tenant_id, name, prefix, digest)"
+    " VALUES (%(id)s, %(tenant)s, 'k', 'nxf_', sha256(%(name)s::bytea))",
+    "idempotency_keys": "INSERT INTO idempotency_keys (tenant_id, key, fingerprint) VALUES (%(tenant)s, %(name)s, 'f')",
+    "schedules": "INSERT INTO schedules (id, tenant_id, workflow_id, digest, spec)"
+    " VALUES (%(id)s, %(tenant)s, %(parent)s, %(name)s, '{}')",
+    "ticks": "INSERT INTO ticks (schedule_id, at, tenant_id, workflow_id)"
+    " VALUES (%(id)s, now(), %(tenant)s, %(parent)s)",
+    "object_chunks": "INSERT INTO object_chunks (key, number, tenant_id, data)"
+    " VALUES (%(name)s, %(number)s, %(tenant)s, 'x')",
     "segments": "INSERT INTO segments (run_id, segment, tenant_id, queue) VALUES (%(id)s, 0, %(tenant)s, 'workflow')",
 }
 

@@ -1,0 +1,1 @@
+"""The door from HTTP: validates, enqueues, reports; nothing long runs in it."""

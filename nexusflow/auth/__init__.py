@@ -1,0 +1,1 @@
+"""Who may: API keys, each of which names its tenant."""
