@@ -1,0 +1,8 @@
+"""The page: runs as they happen, one run as graph and timeline, workflows with forms to start them.
+
+Rendered here and complete without scripts; scripts only make it live.
+"""
+
+from fastapi import APIRouter
+
+router = APIRouter(include_in_schema=False)

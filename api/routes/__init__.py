@@ -1,0 +1,1 @@
+"""One file a resource; each call goes to one service or report."""
