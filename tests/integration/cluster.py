@@ -74,6 +74,12 @@ class Process:
         return self.log.exists() and text in self.log.read_text(errors="replace")
 
 
+def _ready_word(process: Process) -> str:
+    if "uvicorn" in process.command:
+        return "running on http"
+    return "beat: Starting" if "beat" in process.command else " ready."
+
+
 @dataclass
 class Cluster:
     """Processes under one set of settings, and the service's calls under the same settings in this process."""
@@ -132,8 +138,13 @@ class Cluster:
         """Start beat, and with it a dispatcher."""
         return self._start(name, ["-A", app, "beat", "--pidfile=", "--loglevel", "INFO"])
 
-    def _start(self, name: str, arguments: list[str]) -> Process:
-        command = [sys.executable, "-m", "celery", *arguments]
+    def web(self, name: str = "web", *, port: int) -> Process:
+        """Start a front end."""
+        options = ["--factory", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+        return self._start(name, ["api.app:create_app", *options], module="uvicorn")
+
+    def _start(self, name: str, arguments: list[str], *, module: str = "celery") -> Process:
+        command = [sys.executable, "-m", module, *arguments]
         process = Process(name, command, self.environment(), self.folder / f"{name}.log")
         process.start()
         self.processes[name] = process
@@ -142,8 +153,7 @@ class Cluster:
     def wait_ready(self) -> "Cluster":
         """Until every worker consumes."""
         for process in self.processes.values():
-            word = "beat: Starting" if "beat" in process.command else " ready."
-            self.until(lambda each=process, text=word: each.says(text), f"{process.name} is ready", 40)
+            self.until(lambda each=process: each.says(_ready_word(each)), f"{process.name} is ready", 40)
         return self
 
     def stop(self) -> None:

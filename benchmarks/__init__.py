@@ -1,0 +1,1 @@
+"""What NexusFlow costs and how long it takes, measured on private real servers."""
