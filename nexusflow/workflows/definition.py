@@ -19,8 +19,13 @@ SCHEMA_FILE = Path(__file__).with_name("definition.schema.json")
 
 PLANNED_STEP_TYPES = ("until", "try", "workflow", "wait", "approval", "fail")
 """Step types of the language that this version refuses by name."""
-PLANNED_WORDS = ("triggers", "concurrency", "priority", "idempotency", "cache", "mock")
+PLANNED_WORDS = ("concurrency", "priority", "idempotency", "cache", "mock")
 """Fields of the language that this version refuses by name."""
+PLANNED_TRIGGER_TYPES = ("webhook", "event")
+"""Triggers of the language that this version refuses by name."""
+PLANNED_TRIGGER_WORDS = ("overlap", "jitter", "paused", "backfill")
+"""Fields of a schedule that this version refuses by name."""
+MAX_TRIGGERS = 20
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _UNIT_SECONDS = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
@@ -209,6 +214,27 @@ class InputSpec(Word):
     """A JSON Schema (2020-12, no remote `$ref`); `x-sensitive: true` masks a value wherever a run is shown."""
 
 
+class ScheduleTrigger(Word):
+    """Starts a run of the published version at certain times: give `cron` or `interval`."""
+
+    type: Literal["schedule"]
+    """`schedule`: by the clock."""
+    id: str | None = Field(default=None, pattern=ID_PATTERN)
+    """A name for it, where schedules are listed."""
+    cron: str | None = None
+    """Five fields: minute, hour, day of the month, month, day of the week: `0 7 * * 1-5`."""
+    interval: Duration | None = None
+    """The time from one tick to the next, at least `1s`, counted from the moment it was published."""
+    timezone: str = "UTC"
+    """The IANA time zone in which `cron` is read, such as `Europe/Berlin`."""
+    misfire: Literal["skip", "last", "all"] = "last"
+    """What becomes of ticks that were missed while the cluster was away: none, the last, or all of them is run late."""
+    misfire_limit: Count = Field(default=100, ge=1, le=1_000)
+    """With `misfire: all`: the most missed ticks that are run, the latest ones."""
+    input: dict[str, Any] = Field(default_factory=dict)
+    """The input of its runs, written out: it holds no expressions."""
+
+
 class Definition(Word):
     """A NexusFlow workflow."""
 
@@ -220,6 +246,8 @@ class Definition(Word):
     """What the workflow does, for people."""
     input: InputSpec = InputSpec()
     """What a run takes."""
+    triggers: tuple[ScheduleTrigger, ...] = Field(default=(), max_length=MAX_TRIGGERS)
+    """What starts runs of the published version by itself."""
     timeout: Duration | None = None
     """The longest time for a whole run: `1h`, `2d`, …"""
     steps: tuple[Step, ...] = Field(min_length=1)

@@ -66,7 +66,9 @@ CREATE TABLE schedules (
     tenant_id uuid NOT NULL REFERENCES tenants,
     workflow_id uuid NOT NULL REFERENCES workflows,
     digest text NOT NULL,
+    name text,
     spec jsonb NOT NULL,
+    input jsonb NOT NULL DEFAULT '{}',
     anchor timestamptz NOT NULL DEFAULT now(),
     next_at timestamptz,
     UNIQUE (workflow_id, digest)
@@ -116,7 +118,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON api_keys, idempotency_keys, schedules, t
 GRANT SELECT ON api_keys TO nexusflow_control;
 GRANT UPDATE (last_used_at) ON api_keys TO nexusflow_control;
 GRANT SELECT (created_at), DELETE ON idempotency_keys TO nexusflow_control;
-GRANT SELECT, UPDATE (next_at) ON schedules TO nexusflow_control;
+GRANT SELECT (id, tenant_id, workflow_id, spec, anchor, next_at), UPDATE (next_at) ON schedules TO nexusflow_control;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ticks TO nexusflow_control;
 GRANT SELECT, INSERT, UPDATE, DELETE ON processes TO nexusflow_control;
 """
