@@ -3,21 +3,19 @@
 Records are immutable once terminal, so a process keeps what it read (bounded by bytes, least recently used first out).
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import orjson
 
 from nexusflow.db.session import tenant_pipeline
 from nexusflow.workflows.plan import Plan, Scope
 from nexusflow.workflows.states import STEP_TERMINAL
+from nexusflow.workflows.values import RecentlyUsed
 from nexusflow.workflows.work import Claim
 
 CACHE_BYTES = 32 * 1024 * 1024
-V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -38,34 +36,6 @@ class Outcome:
 Key = tuple[str, str]
 """A step's path and its item path; the path of a foreach with LIST behind it stands for the foreach's list."""
 LIST = "[]"
-
-
-class RecentlyUsed(Generic[V]):
-    """A thread-safe cache bounded by the bytes that its entries say they take."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._total = limit, 0
-        self._entries: OrderedDict[Any, tuple[int, V]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Any) -> V | None:
-        """The entry, or None."""
-        with self._lock:
-            found = self._entries.get(key)
-            if found is None:
-                return None
-            self._entries.move_to_end(key)
-            return found[1]
-
-    def put(self, key: Any, value: V, size: int) -> None:
-        """Keep the entry unless it alone is over the limit; the oldest make room."""
-        with self._lock:
-            if key in self._entries or size > self._limit:
-                return
-            self._entries[key] = (size, value)
-            self._total += size
-            while self._total > self._limit:
-                self._total -= self._entries.popitem(last=False)[1][0]
 
 
 _outcomes: RecentlyUsed[Outcome] = RecentlyUsed(CACHE_BYTES)

@@ -1,0 +1,131 @@
+"""Values of runs and steps: small ones stay in their row, large ones go to the storage and are named by a key.
+
+A key stands in a column of its own (``input_at``, ``output_at``, ``items_at``), so no data can be taken for one.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from nexusflow import storage
+from nexusflow.errors import Permanent
+from nexusflow.settings import get_settings
+
+CACHE_BYTES = 96 * 1024 * 1024
+"""Of large values as Python's objects, taken for four times their JSON."""
+_GROWTH = 4
+V = TypeVar("V")
+
+
+class RecentlyUsed(Generic[V]):
+    """A thread-safe cache bounded by the bytes that its entries say they take."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._total = limit, 0
+        self._entries: OrderedDict[Any, tuple[int, V]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> V | None:
+        """The entry, or None."""
+        with self._lock:
+            found = self._entries.get(key)
+            if found is None:
+                return None
+            self._entries.move_to_end(key)
+            return found[1]
+
+    def put(self, key: Any, value: V, size: int) -> None:
+        """Keep the entry unless it alone is over the limit; the oldest make room."""
+        with self._lock:
+            if key in self._entries or size > self._limit:
+                return
+            self._entries[key] = (size, value)
+            self._total += size
+            while self._total > self._limit:
+                self._total -= self._entries.popitem(last=False)[1][0]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A large value by reference: loaded by whoever needs it, when it is needed."""
+
+    tenant: str
+    key: str
+
+    @property
+    def size(self) -> int:
+        """The bytes of its JSON."""
+        return storage.parse_key(self.key, self.tenant).size
+
+    def load(self) -> Any:
+        """The value. Raises Permanent VALUE_MISSING where it is gone, StorageAway."""
+        return loaded(self.tenant, None, self.key)
+
+
+_loaded: RecentlyUsed[tuple[Any]] = RecentlyUsed(CACHE_BYTES)
+_loading = [threading.Lock() for _ in range(16)]
+
+
+def stored(tenant: str, run_id: str, value: Any) -> tuple[str | None, str | None]:
+    """A value for its row: its JSON and None, or, over ``inline_bytes``, None and the key under which it was kept.
+
+    To be called with no transaction open. Raises StorageAway.
+    """
+    encoded = orjson.dumps(value)
+    if len(encoded) <= get_settings().inline_bytes:
+        return encoded.decode(), None
+    return None, keep(tenant, run_id, encoded)
+
+
+def keep(tenant: str, run_id: str, encoded: bytes) -> str:
+    """Put a value's JSON into the storage under its run, and give its key. Raises StorageAway."""
+    return storage.put(tenant, run_id, encoded)
+
+
+def loaded(tenant: str, inline: Any, key: str | None) -> Any:
+    """The value of a row: what stands there, or what its key names; not to be changed by the caller.
+
+    Raises Permanent VALUE_MISSING, StorageAway.
+    """
+    if key is None:
+        return inline
+    found = _loaded.get((tenant, key))
+    if found is None:
+        with _loading[hash(key) % len(_loading)]:  # many threads may want the same one at once
+            found = _loaded.get((tenant, key))
+            if found is None:
+                encoded = _read(tenant, key)
+                found = (orjson.loads(encoded),)
+                _loaded.put((tenant, key), found, _GROWTH * len(encoded) + 200)
+    return found[0]
+
+
+def _read(tenant: str, key: str) -> bytes:
+    try:
+        return storage.get(tenant, key)
+    except storage.ObjectMissing as missing:
+        raise Permanent(
+            "VALUE_MISSING",
+            f"A recorded value cannot be read: {missing.message[0].lower()}{missing.message[1:]}",
+            missing.hint,
+            cause="platform",
+        ) from missing
+
+
+def reference(tenant: str, inline: Any, key: str | None) -> Any:
+    """The value of a row, a large one as a ``Kept``."""
+    return inline if key is None else Kept(tenant, key)
+
+
+def resolved(value: Any) -> Any:
+    """The value, loaded if it is a ``Kept``. Raises Permanent VALUE_MISSING, StorageAway."""
+    return value.load() if isinstance(value, Kept) else value
+
+
+def note(tenant: str, key: str) -> dict[str, Any]:
+    """What is shown in a large value's place: how large it is, and its hash."""
+    parsed = storage.parse_key(key, tenant)
+    return {"$large": {"bytes": parsed.size, "sha256": parsed.digest}}
