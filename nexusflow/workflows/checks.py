@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from nexusflow.errors import InvalidDefinition, Problem
 from nexusflow.pointers import parent
-from nexusflow.workflows import checks_actions, checks_expressions, checks_graph
+from nexusflow.workflows import checks_actions, checks_expressions, checks_graph, checks_triggers
 from nexusflow.workflows.checking import Checking, JqChecker, Limits
 from nexusflow.workflows.definition import ActionInfo, Definition
 from nexusflow.workflows.document import Document
@@ -35,6 +35,8 @@ RULES: tuple[Rule, ...] = (
     checks_actions.check_connections,
     checks_actions.check_jq_programs,
     checks_actions.check_input_schema,
+    checks_triggers.check_triggers,
+    checks_triggers.check_trigger_inputs,
 )
 
 

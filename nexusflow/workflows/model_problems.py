@@ -48,6 +48,12 @@ _WANTED: dict[str, tuple[str, str]] = {
     "input": ("a mapping with schema", "Write it like input: {schema: {type: object, properties: …}}."),
     "retry": ("a mapping with max, backoff, initial and limit", "Write it like {max: 3}."),
     "default": ("a mapping with steps", ""),
+    "triggers": (
+        "a list of triggers",
+        'Write it like [{type: schedule, cron: "0 7 * * 1-5", timezone: Europe/Berlin}].',
+    ),
+    "cron": ("text of five fields", 'Write it like "0 7 * * 1-5", with the quotes.'),
+    "interval": ("a duration", "Write it like 15m."),
 }
 _KINDS = {
     "string_type": "text", "int_type": "a whole number", "bool_type": "true or false", "tuple_type": "a list",
@@ -101,6 +107,17 @@ def _translate(
     word = path[-1] if path else ""
     holder = _holder(document.data, path)
     where = _where(document.data, path[:-1])
+    if path[:1] == ("triggers",) and len(path) == 2:
+        message = f"A trigger is {_shown(details['input'])}; it must be a mapping."
+        return document.problem(pointer, "WRONG_TYPE", message, _WANTED["triggers"][1])
+    if path[:1] == ("triggers",) and len(path) > 2:
+        if isinstance(holder, Mapping) and _text(holder, "type") not in ("", "schedule"):
+            return None  # The type is the problem; the checks name it.
+        if word == "type" and details["type"] == "missing":
+            return document.problem(pointer, "MISSING", f"'type' is missing {where}.", "Write type: schedule.")
+        if word == "input":
+            message = f"'input' is {_shown(details['input'])}; it must be a mapping."
+            return document.problem(pointer, "WRONG_TYPE", message, "Write the input of its runs below it.")
     if word == "nexusflow" and len(path) == 1:
         return _version(details, document)
     if details["type"] == "extra_forbidden":
@@ -136,7 +153,8 @@ def _unknown_word(
     is_step = model in _FORMS.values()
     if is_step and word in _SCOPE_WORDS and _text(holder, "type") not in known_types and model is language.ActionStep:
         return None  # The unknown type is the problem; the checks name it.
-    if word in language.PLANNED_WORDS and (is_step or model is language.Definition):
+    is_planned = word in language.PLANNED_WORDS and (is_step or model is language.Definition)
+    if is_planned or (word in language.PLANNED_TRIGGER_WORDS and model is language.ScheduleTrigger):
         return document.problem(
             pointer, "NOT_SUPPORTED_YET", f"'{word}' ({where}) is not supported yet.", "Remove it for now.", key=True
         )
@@ -146,7 +164,7 @@ def _unknown_word(
     elif _OTHER_NAMES.get(word.lower()) in known:
         hint = f"Did you mean '{_OTHER_NAMES[word.lower()]}'?"
     elif word == "on":
-        hint = "Triggers are not supported yet; start the workflow with `nexusflow run`."
+        hint = "What starts runs is the workflow's own: triggers: [{type: schedule, …}]."
     else:
         hint = hint_for(word, known)
     return document.problem(pointer, "UNKNOWN_WORD", f"There is no word '{word[:80]}' {where}.", hint, key=True)
@@ -178,6 +196,9 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
         return "WRONG_VALUE", f"{is_shown}; it must be {wanted}.", hint
     if kind in _KINDS:
         return "WRONG_TYPE", f"{is_shown}; it must be {wanted or _KINDS[kind]}.", hint
+    if kind == "too_long":
+        found, most = context["actual_length"], context["max_length"]
+        return "TOO_BIG", f"{subject} has {found} entries; {most} are allowed.", "Split the workflow."
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
         return "WRONG_VALUE", f"{is_shown}; it must be {bound}.", ""
@@ -228,6 +249,8 @@ def _model(data: Any, path: tuple[str | int, ...]) -> type[BaseModel]:
     if not path:
         return language.Definition
     if isinstance(path[-1], int):
+        if path[-2] == "triggers":
+            return language.ScheduleTrigger
         return language.Case if path[-2] == "cases" else _FORMS[language.step_form(_holder(data, (*path, "")))]
     return _HOLDERS[path[-1]]
 
@@ -240,7 +263,8 @@ def _where(data: Any, path: tuple[str | int, ...]) -> str:
             step = _holder(data, (*path[:depth], ""))
             name = f"step '{_text(step, 'id')}'" if _text(step, "id") else f"step {int(path[depth - 1]) + 1}"
             return inner(name)
-        part = f"case {int(path[depth - 1]) + 1}" if isinstance(path[depth - 1], int) else f"'{path[depth - 1]}'"
+        kind = "trigger" if path[0] == "triggers" else "case"
+        part = f"{kind} {int(path[depth - 1]) + 1}" if isinstance(path[depth - 1], int) else f"'{path[depth - 1]}'"
         if depth == len(path) and path[depth - 1] != "cases":
             inner = f"in {part} of {{}}".format
     return inner("the workflow")
