@@ -62,8 +62,6 @@ def examine() -> list[Finding]:
         parts += [("home", lambda: _home(home)), ("embedded cluster", lambda: _embedded(home))]
         if info is not None:
             use_settings(info.settings())
-    else:
-        parts.append(("control database", _control_set))
     settings = get_settings()
     if settings.database_url is not None:
         parts += [("database", _database), ("broker", lambda: _broker(settings)), ("cache", lambda: _cache(settings))]
@@ -150,16 +148,6 @@ def _embedded(home: Home) -> Iterator[Finding]:
         log = home.logs / f"{name}.log"
         yield Finding("embedded cluster", "warn", f"{name} ended {deaths} times: {complaint}", f"Look into {log}.")
     yield Finding("embedded cluster", "ok", f"running since {info.started_at}: {', '.join(info.pids)}")
-
-
-def _control_set() -> Iterator[Finding]:
-    if get_settings().control_database_url is None:
-        yield Finding(
-            "control database",
-            "fail",
-            "NEXUSFLOW_CONTROL_DATABASE_URL is not set.",
-            "Set it to the control role's URL.",
-        )
 
 
 def _database() -> Iterator[Finding]:

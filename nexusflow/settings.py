@@ -2,12 +2,17 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from nexusflow.errors import NexusError, Problem
+
+CONTROL_ROLE = "nexusflow_control"
+"""The login role that provisioning makes for the scheduling tables."""
 
 
 class Settings(BaseSettings):
@@ -83,6 +88,13 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     """The lowest level written to the log."""
 
+    @model_validator(mode="after")
+    def _derive_control_url(self) -> Self:
+        if self.control_database_url is None and self.database_url is not None:
+            derived = SecretStr(_as_role(self.database_url.get_secret_value(), CONTROL_ROLE))
+            self.__dict__["control_database_url"] = derived  # frozen for everyone else
+        return self
+
 
 _chosen: list[Settings] = []
 
@@ -105,6 +117,19 @@ def use_settings(settings: Settings | None) -> None:
     """From now on these are this process's settings (None: those of the environment), as for an embedded cluster's."""
     _chosen[:] = [] if settings is None else [settings]
     get_settings.cache_clear()
+
+
+def _as_role(url: str, role: str) -> str:
+    """The same database and password under another role; what is no URL stays as it is, for its reader to refuse."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if not parts.scheme:
+        return url
+    account, _, server = parts.netloc.rpartition("@")
+    _, colon, password = account.partition(":")
+    return parts._replace(netloc=f"{role}{colon}{password}@{server}").geturl()
 
 
 def _wrong(error: ValidationError) -> list[ErrorDetails]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from nexusflow.embedded.cluster import running
 from nexusflow.embedded.database import database_only
 from nexusflow.embedded.home import Home, find_home
-from nexusflow.errors import ClusterUnusable
-from nexusflow.settings import Settings, get_settings, use_settings
+from nexusflow.settings import get_settings, use_settings
 from nexusflow.workflows.service import ensure_tenant
 
 
@@ -28,7 +27,6 @@ def usable_cluster(report: Callable[[str], None]) -> Iterator[Cluster]:
     """
     settings = get_settings()
     if settings.database_url is not None:
-        _refuse_half_set(settings)
         yield Cluster(ensure_tenant(settings.tenant), None)
         return
     home = find_home(settings.home)
@@ -45,23 +43,9 @@ def readable_cluster() -> Iterator[Cluster]:
     """
     settings = get_settings()
     if settings.database_url is not None:
-        _refuse_half_set(settings)
         yield Cluster(ensure_tenant(settings.tenant), None)
         return
     home = find_home(settings.home)
     with database_only(home) as info:
         use_settings(info.settings())
         yield Cluster(ensure_tenant(settings.tenant), home)
-
-
-def _refuse_half_set(settings: Settings) -> None:
-    """The commands work through both roles of the database; its workers and beat need the broker as well."""
-    if settings.control_database_url is not None:
-        return
-    missing = ["NEXUSFLOW_CONTROL_DATABASE_URL"]
-    if settings.broker_url is None:
-        missing.append("NEXUSFLOW_BROKER_URL")
-    raise ClusterUnusable(
-        f"NEXUSFLOW_DATABASE_URL is set, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
-        "Set all three for a cluster of your own, or none for the embedded one.",
-    )

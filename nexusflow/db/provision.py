@@ -14,10 +14,9 @@ from pydantic import SecretStr
 
 from nexusflow.db.session import sqlalchemy_url, unusable
 from nexusflow.errors import ClusterUnusable, NexusError
-from nexusflow.settings import get_settings
+from nexusflow.settings import CONTROL_ROLE, get_settings
 
 RUNTIME_ROLE = "nexusflow_app"
-CONTROL_ROLE = "nexusflow_control"
 PROVISION_LOCK = 0x6E65787573  # "nexus": one migration at a time per database
 MIN_VERSION, MAX_TESTED_VERSION = 15, 18
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 
 import nexusflow
-from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE
+from nexusflow.db.provision import RUNTIME_ROLE
 from nexusflow.embedded.cluster_info import ClusterInfo, find
 from nexusflow.embedded.home import Home
 from nexusflow.embedded.locks import FileLock
 from nexusflow.embedded.postgres import Postgres
 from nexusflow.errors import ClusterUnusable, NotFound
+from nexusflow.settings import CONTROL_ROLE
 
 WAIT_SECONDS = 60.0
 

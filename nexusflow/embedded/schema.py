@@ -13,6 +13,7 @@ from pathlib import Path
 import nexusflow.db
 from nexusflow.embedded.home import Home, write_private
 from nexusflow.embedded.postgres import Postgres
+from nexusflow.settings import CONTROL_ROLE
 
 NOTE = "nexusflow-schema.json"
 
@@ -33,7 +34,7 @@ def ensure_schema(postgres: Postgres, home: Home, report: Callable[[str], None])
         known = Schema(**json.loads(note.read_text()))
         if known.migrations == migrations:
             return known
-    from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE, provision  # noqa: PLC0415
+    from nexusflow.db.provision import RUNTIME_ROLE, provision  # noqa: PLC0415
 
     report("bringing the database's schema up to date")
     postgres.create_database()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE, provision
+from nexusflow.db.provision import RUNTIME_ROLE, provision
+from nexusflow.settings import CONTROL_ROLE
 from tests.servers.postgres import PostgresServer
 
 RUNTIME_PASSWORD, CONTROL_PASSWORD = "runtime-password", "control-password"

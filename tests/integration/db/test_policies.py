@@ -6,7 +6,8 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, RestrictViolation
 
-from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE
+from nexusflow.db.provision import RUNTIME_ROLE
+from nexusflow.settings import CONTROL_ROLE
 from tests.integration.db.rows import INSERTS, act_as, insert
 from tests.servers.databases import Database
 
