@@ -1,0 +1,53 @@
+"""Every page is followed in a clean clone: each command, each program, each file, each output that is shown."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.docs.reader import Reader
+from tests.acceptance.docs.terminal import Staying
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
+    from tests.servers.rabbitmq import RabbitMQServer
+    from tests.servers.redis import RedisServer
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def follow(reader: Reader) -> None:
+    try:
+        reader.follow()
+    finally:
+        reader.close()
+
+
+def test_the_quick_start_comes_true(clone: Path, request: pytest.FixtureRequest) -> None:
+    follow(Reader("quickstart", clone, {}, lambda: request.getfixturevalue("up")))
+
+
+@pytest.mark.parametrize("page", ["tour", "api", "operating"])
+def test_the_page_comes_true(page: str, clone: Path, up: Staying) -> None:
+    reader = Reader(page, clone, {}, lambda: up)
+    reader.join(up)
+    follow(reader)
+
+
+@pytest.fixture
+def servers(postgres: "PostgresServer", rabbitmq: "RabbitMQServer", redis: "RedisServer") -> Iterator[dict[str, str]]:
+    """Private servers for the addresses that the page writes."""
+    name = "nexusflow_docs"
+    yield {
+        "@db.example.com/nexusflow": "@" + postgres.create_database(name).partition("@")[2],
+        "amqp://nexusflow:mq-password@mq.example.com/nexusflow": rabbitmq.fresh_url(),
+        "redis://:cache-password@cache.example.com/0": redis.url,
+    }
+    postgres.drop_database(name)
+
+
+def test_the_page_on_servers_of_ones_own_comes_true(
+    clone: Path, servers: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    follow(Reader("running", clone, servers, lambda: request.getfixturevalue("up")))
