@@ -66,6 +66,32 @@ class NotFound(NexusError):
         super().__init__("NOT_FOUND", message, hint, 404)
 
 
+class Unauthorized(NexusError):
+    """No API key, or one that is not known, expired or revoked: ``UNAUTHORIZED``, 401. Which of them is not said."""
+
+    def __init__(self, message: str = "The API key is missing or not valid.", hint: str = "") -> None:
+        hint = hint or "Send Authorization: Bearer nxf_…; nexusflow keys create makes a key."
+        super().__init__("UNAUTHORIZED", message, hint, 401)
+
+
+class Conflict(NexusError):
+    """What is asked for does not go with what is there (409).
+
+    ``NAME_TAKEN``: another workflow has the name. ``ARCHIVED``: the workflow is archived, and starts nothing.
+    ``IDEMPOTENCY_KEY_REUSED``: the key came before, with another request.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(code, message, hint, 409)
+
+
+class VersionChanged(NexusError):
+    """Someone saved a version since the one the caller has seen: ``VERSION_CHANGED``, 412."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("VERSION_CHANGED", message, hint, 412)
+
+
 class ClusterUnusable(NexusError):
     """The database, the broker or another part of the cluster cannot be used."""
 

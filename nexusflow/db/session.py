@@ -133,6 +133,16 @@ def tenant_session(tenant_id: str) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def joined_session(tenant_id: str, connection: sa.Connection | None) -> Iterator[sa.Connection]:
+    """The transaction that is given, which its owner ends; without one, a ``tenant_session``."""
+    if connection is not None:
+        yield connection
+        return
+    with tenant_session(tenant_id) as own:
+        yield own
+
+
+@contextmanager
 def control_session() -> Iterator[sa.Connection]:
     """A transaction on the scheduling tables of all tenants, under the control role."""
     with unusable(), control_engine().connect() as connection:

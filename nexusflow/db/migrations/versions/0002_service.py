@@ -12,6 +12,7 @@ NEW_TENANT_TABLES = ("api_keys", "idempotency_keys", "schedules", "ticks", "obje
 WORKFLOWS = """
 ALTER TABLE workflows ADD COLUMN published_version int, ADD COLUMN deleted_at timestamptz;
 ALTER TABLE workflows DROP CONSTRAINT workflows_tenant_id_name_key;
+ALTER TABLE workflow_versions DROP CONSTRAINT workflow_versions_workflow_id_digest_key;
 CREATE UNIQUE INDEX workflows_name ON workflows (tenant_id, name) WHERE deleted_at IS NULL;
 UPDATE workflows w SET published_version = (SELECT max(number) FROM workflow_versions v WHERE v.workflow_id = w.id)
     WHERE status = 'published';

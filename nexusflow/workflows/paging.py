@@ -1,0 +1,80 @@
+"""Pages of lists: by number, or onward from an opaque cursor; totals are exact up to 10,000."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+
+from nexusflow.errors import InvalidInput
+
+MAX_PER_PAGE = 100
+MAX_TOTAL = 10_000
+_FARTHEST = 2**31
+_CHECK_BYTES = 4
+
+Item = TypeVar("Item")
+Other = TypeVar("Other")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some items of a list. ``total_capped``: there are more than ``total``. ``next_cursor``: None on the last page."""
+
+    items: list[Item]
+    page: int
+    per_page: int
+    total: int
+    total_capped: bool = False
+    next_cursor: str | None = None
+
+    def of(self, change: Callable[[Item], Other]) -> "Page[Other]":
+        """The same page of what ``change`` makes of its items."""
+        changed = [change(each) for each in self.items]
+        return Page(changed, self.page, self.per_page, self.total, self.total_capped, self.next_cursor)
+
+
+def check_page(page: int, per_page: int) -> int:
+    """The number of items before the page. Raises InvalidInput."""
+    if page < 1:
+        raise InvalidInput(f"There is no page {page}.", "Pages count from 1.")
+    if not 1 <= per_page <= MAX_PER_PAGE:
+        raise InvalidInput(f"per_page is {per_page}.", f"Give 1 to {MAX_PER_PAGE}.")
+    return min((page - 1) * per_page, _FARTHEST)
+
+
+def make_cursor(sort: str, position: list[Any]) -> str:
+    """A text that says how far one has read in this order."""
+    data = orjson.dumps([sort, *position])
+    return base64.urlsafe_b64encode(_check(data) + data).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, sort: str, length: int) -> list[Any]:
+    """The position in a cursor of ``make_cursor``. Raises InvalidInput for any other text, or another order's."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found = orjson.loads(raw[_CHECK_BYTES:])
+    except (ValueError, binascii.Error):
+        found = None
+    if not isinstance(found, list) or _check(raw[_CHECK_BYTES:]) != raw[:_CHECK_BYTES] or len(found) != length + 1:
+        raise InvalidInput("The cursor cannot be read.", "Give next_cursor of the page before, as it is.")
+    if found[0] != sort:
+        raise InvalidInput(f"The cursor is of a list sorted by {found[0]}.", "Keep sort the same from page to page.")
+    return found[1:]
+
+
+def _check(data: bytes) -> bytes:
+    """Against slips, not against forgers: a cursor reaches nothing that its reader could not list anyway."""
+    return hashlib.blake2b(data, digest_size=_CHECK_BYTES).digest()
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id at all; what is not names nothing."""
+    try:
+        return len(text) in (32, 36) and bool(UUID(text))
+    except (ValueError, AttributeError, TypeError):
+        return False

@@ -1,0 +1,198 @@
+"""What one reads of saved workflows: one, a page of them, their versions. ``library.py`` hands these on."""
+# ruff: noqa: S608 - composed of this file's constants; every value is a parameter
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from nexusflow.db.session import tenant_session
+from nexusflow.errors import InvalidInput, NotFound
+from nexusflow.suggestions import one_of
+from nexusflow.workflows.paging import MAX_TOTAL, Page, check_page, is_id, make_cursor, read_cursor
+
+STATUSES = ("draft", "published", "archived")
+SORTS = ("name", "-name", "created_at", "-created_at", "updated_at", "-updated_at")
+MIN_ID_PREFIX = 8
+MAX_TEXT = 200
+
+_SUMMARY = """
+SELECT w.id, w.name, w.status, w.published_version, w.created_at, w.updated_at,
+       coalesce(w.config ->> 'description', '') AS description,
+       (SELECT max(v.number) FROM workflow_versions v WHERE v.workflow_id = w.id) AS latest_version
+FROM workflows w
+"""
+_ONE = sa.text(_SUMMARY + "WHERE w.id = :workflow AND w.deleted_at IS NULL")
+_VERSION = sa.text(
+    "SELECT id, number, digest, created_at, source, config FROM workflow_versions"
+    " WHERE workflow_id = :workflow AND number = :number"
+)
+_VERSIONS = sa.text(
+    "SELECT id, number, digest, created_at FROM workflow_versions WHERE workflow_id = :workflow"
+    " ORDER BY number DESC LIMIT :limit OFFSET :offset"
+)
+_COUNT_VERSIONS = sa.text("SELECT count(*) FROM workflow_versions WHERE workflow_id = :workflow")
+_BY_NAME = sa.text("SELECT id FROM workflows WHERE name = :name AND deleted_at IS NULL")
+_BY_PREFIX = sa.text(
+    "SELECT id, name FROM workflows WHERE id BETWEEN :low AND :high AND deleted_at IS NULL ORDER BY id DESC LIMIT 4"
+)
+
+
+@dataclass(frozen=True)
+class WorkflowSummary:
+    """A saved workflow. ``published_version``: the one that runs, None while none is."""
+
+    id: str
+    name: str
+    status: str
+    published_version: int | None
+    latest_version: int
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    description: str
+
+
+@dataclass(frozen=True)
+class VersionSummary:
+    """One immutable version of a workflow."""
+
+    id: str
+    number: int
+    digest: str
+    created_at: datetime.datetime
+    is_published: bool
+
+
+@dataclass(frozen=True)
+class WorkflowDetail:
+    """A workflow and one of its versions: the author's text, and the definition as JSON without what is default."""
+
+    workflow: WorkflowSummary
+    version: VersionSummary
+    source: str
+    definition: dict[str, Any]
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema of a run's input; empty where anything goes."""
+        schema: dict[str, Any] = self.definition.get("input", {}).get("schema", {})
+        return schema
+
+
+def read_workflow(tenant: str, workflow_id: str, version: int | None = None) -> WorkflowDetail:
+    """A workflow with this version, else the published one, else the newest. Raises NotFound."""
+    with tenant_session(tenant) as session:
+        summary = read_summary(session, workflow_id)
+        number = version or summary.published_version or summary.latest_version
+        row = session.execute(_VERSION, {"workflow": workflow_id, "number": number}).first()
+    if row is None:
+        raise no_version(number)
+    return WorkflowDetail(summary, _version(row, summary), row.source, row.config)
+
+
+def read_summary(session: sa.Connection, workflow: str) -> WorkflowSummary:
+    """A workflow, in a transaction under way. Raises NotFound."""
+    row = session.execute(_ONE, {"workflow": workflow}).first() if is_id(workflow) else None
+    if row is None:
+        raise NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows.")
+    return _summary(row)
+
+
+def no_version(number: int) -> NotFound:
+    """What is said of a version that is not there."""
+    return NotFound(f"The workflow has no version {number}.", "List its versions.")
+
+
+def list_workflows(
+    tenant: str,
+    *,
+    status: str | None = None,
+    text: str | None = None,
+    sort: str = "name",
+    page: int = 1,
+    per_page: int = 20,
+    cursor: str | None = None,
+) -> Page[WorkflowSummary]:
+    """Workflows that are not deleted. ``text``: in the name or the description. Raises InvalidInput."""
+    offset = check_page(page, per_page)
+    if sort not in SORTS:
+        raise InvalidInput(f"Workflows cannot be sorted by {sort[:40]}.", f"Give {one_of(list(SORTS))}.")
+    where, values = ["w.deleted_at IS NULL"], {"limit": per_page + 1, "offset": offset, "most": MAX_TOTAL + 1}
+    filters: dict[str, Any] = {}
+    if status is not None:
+        if status not in STATUSES:
+            raise InvalidInput(f"There is no status {status[:40]}.", f"Give {one_of(list(STATUSES))}.")
+        where.append("w.status = :status")
+        filters["status"] = status
+    if text:
+        where.append(
+            "(strpos(w.name, lower(:text)) > 0 OR strpos(lower(w.config ->> 'description'), lower(:text)) > 0)"
+        )
+        filters["text"] = text[:MAX_TEXT]
+    column, descends = sort.lstrip("-"), sort.startswith("-")
+    onward = list(where)
+    if cursor is not None:
+        position = read_cursor(cursor, sort, 2)
+        kind = "text" if column == "name" else "timestamptz"
+        sign = "<" if descends else ">"
+        onward.append(f"(w.{column}, w.id) {sign} (CAST(:at AS {kind}), CAST(:after AS uuid))")
+        values |= {"at": position[0], "after": position[1], "offset": 0}
+    order = f"ORDER BY w.{column} {'DESC' if descends else 'ASC'}, w.id {'DESC' if descends else 'ASC'}"
+    query = sa.text(f"{_SUMMARY} WHERE {' AND '.join(onward)} {order} LIMIT :limit OFFSET :offset")
+    count = sa.text(f"SELECT count(*) FROM (SELECT 1 FROM workflows w WHERE {' AND '.join(where)} LIMIT :most) AS c")
+    with tenant_session(tenant) as session:
+        rows = session.execute(query, values | filters).all()
+        total = session.execute(count, {"most": values["most"]} | filters).scalar_one()
+    items = [_summary(row) for row in rows[:per_page]]
+    following = make_cursor(sort, [getattr(items[-1], column), items[-1].id]) if len(rows) > per_page else None
+    return Page(items, page, per_page, min(total, MAX_TOTAL), total > MAX_TOTAL, following)
+
+
+def list_versions(tenant: str, workflow_id: str, page: int = 1, per_page: int = 20) -> Page[VersionSummary]:
+    """A workflow's versions, newest first. Raises NotFound, InvalidInput."""
+    offset = check_page(page, per_page)
+    with tenant_session(tenant) as session:
+        summary = read_summary(session, workflow_id)
+        rows = session.execute(_VERSIONS, {"workflow": workflow_id, "limit": per_page, "offset": offset}).all()
+        total = session.execute(_COUNT_VERSIONS, {"workflow": workflow_id}).scalar_one()
+    return Page([_version(row, summary) for row in rows], page, per_page, min(total, MAX_TOTAL), total > MAX_TOTAL)
+
+
+def find_workflow(tenant: str, name: str) -> str:
+    """The id of the workflow of this name or id, or whose id begins so (8 characters at least).
+
+    Raises NotFound, InvalidInput (more than one).
+    """
+    given = name.strip().lower()
+    digits = given.replace("-", "")
+    with tenant_session(tenant) as session:
+        found = [(str(row.id), given) for row in session.execute(_BY_NAME, {"name": given})]
+        if not found and re.fullmatch(r"[0-9a-f]{8,32}", digits):
+            bounds = {"low": digits.ljust(32, "0"), "high": digits.ljust(32, "f")}
+            found = [(str(row.id), row.name) for row in session.execute(_BY_PREFIX, bounds)]
+    if not found:
+        raise NotFound(f"There is no workflow {name[:80]}.", "nexusflow workflows list shows them.")
+    if len(found) > 1:
+        shown = ", ".join(f"{id_} ({name})" for id_, name in found[:3])
+        raise InvalidInput(f"More than one workflow's id begins with {given}: {shown}.", "Give more of the id.")
+    return found[0][0]
+
+
+def _summary(row: Any) -> WorkflowSummary:
+    return WorkflowSummary(
+        id=str(row.id),
+        name=row.name,
+        status=row.status,
+        published_version=row.published_version,
+        latest_version=row.latest_version or 0,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        description=row.description,
+    )
+
+
+def _version(row: Any, workflow: WorkflowSummary) -> VersionSummary:
+    is_published = workflow.status == "published" and row.number == workflow.published_version
+    return VersionSummary(str(row.id), row.number, row.digest, row.created_at, is_published)
