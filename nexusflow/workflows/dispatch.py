@@ -20,6 +20,7 @@ from nexusflow.settings import get_settings
 from nexusflow.workflows import statements
 from nexusflow.workflows.plans import plan_of
 from nexusflow.workflows.publish import publish
+from nexusflow.workflows.ticks import Ticker
 from nexusflow.workflows.work import Fired
 
 log = get_logger(__name__)
@@ -122,7 +123,10 @@ WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) 
 """)
 
 NEXT_DUE = sa.text("""
-SELECT extract(epoch FROM min(due_at) - now()) FROM segments WHERE state = 'ready' AND published_at IS NULL
+SELECT extract(epoch FROM min(due_at) - now()) AS segment,
+    (SELECT extract(epoch FROM min(next_at) - now()) FROM schedules WHERE next_at IS NOT NULL) AS tick,
+    EXISTS (SELECT 1 FROM ticks WHERE state = 'due') AS has_open_ticks
+FROM segments WHERE state = 'ready' AND published_at IS NULL
 """)
 
 
@@ -144,6 +148,7 @@ class Dispatcher:
         self._spare_until = 0.0
         self._spare_the_living()
         self._next_partitions = 0.0
+        self._ticker = Ticker()
 
     def step(self) -> Pass:
         """Publish what is due and, when it is time, sweep. Raises ClusterUnusable while the database is away."""
@@ -160,6 +165,7 @@ class Dispatcher:
     def _step(self) -> Pass:
         recovered = finished = 0
         published = self._publish(DUE, {"batch": BATCH, "window": WINDOW})
+        self._ticker.step()
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + get_settings().sweep_seconds
@@ -169,11 +175,13 @@ class Dispatcher:
             with control_session() as connection:
                 connection.execute(sa.text("SELECT make_partitions(:ahead)"), {"ahead": PARTITIONS_AHEAD_MONTHS})
         with control_session() as connection:
-            due = connection.execute(NEXT_DUE).scalar_one()
-        soon = None if due is None else float(due)
+            due = connection.execute(NEXT_DUE).one()
+        soon = None if due.segment is None else float(due.segment)
         if soon is not None and soon <= 0:
             soon = 0.0 if published == BATCH else BACKLOG_SECONDS
-        return Pass(published, recovered, finished, soon)
+        tick = self._ticker.look_in(None if due.tick is None else float(due.tick), due.has_open_ticks)
+        waits = [each for each in (soon, tick) if each is not None]
+        return Pass(published, recovered, finished, min(waits, default=None))
 
     def _sweep(self) -> tuple[int, int]:
         recovered = self._publish(EXPIRED, {"batch": BATCH}) if time.monotonic() > self._spare_until else 0
