@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test property lint types imports build lock clean
+.PHONY: help setup run up test property lint types imports build lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -16,6 +16,10 @@ setup: ## make .venv with everything that running needs
 run: ## run examples/lead-intake.yaml on an embedded cluster
 	@$(SETUP) run
 	@$(BIN)/nexusflow run examples/lead-intake.yaml --input leads=@examples/leads.csv --input owner=owner@example.com
+
+up: ## run the cluster in the foreground: address, API key and page (ARGS="--port 9000")
+	@$(SETUP) run
+	@$(BIN)/nexusflow up $(ARGS)
 
 test: ## run the tests on private RabbitMQ, PostgreSQL and Redis servers
 	@$(SETUP) dev

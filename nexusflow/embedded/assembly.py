@@ -1,138 +1,171 @@
-"""An embedded cluster as one thing: its servers, vendors and Procfile processes, started and stopped in order."""
+"""A cluster as one thing: its servers and the Procfile's processes, started, kept alive and stopped in order."""
 
 import datetime
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 
 import nexusflow
-from nexusflow.embedded import celery_process
-from nexusflow.embedded.broker import CACHE_DATABASE, Broker
+from nexusflow.embedded import celery_process, web_process
 from nexusflow.embedded.cluster_info import ClusterInfo
-from nexusflow.embedded.forks import Forked
+from nexusflow.embedded.forks import FORKS, Forked
+from nexusflow.embedded.front_end import Place, asked
 from nexusflow.embedded.home import Home, write_private
-from nexusflow.embedded.parts import Part, end_leftovers, remember, stop_together
-from nexusflow.embedded.postgres import Postgres
-from nexusflow.embedded.procfile import arguments, processes
-from nexusflow.embedded.schema import Schema, ensure_schema
-from nexusflow.embedded.vendor_server import VendorServer
-from nexusflow.settings import Settings
+from nexusflow.embedded.parts import MOST_DEATHS, Part, end_leftovers, remember, stop_together
+from nexusflow.embedded.procfile import WEB, arguments, celery_processes
+from nexusflow.embedded.servers import Servers
+from nexusflow.errors import ClusterUnusable
 
 BUSY_GRACE, IDLE_GRACE = 6.0, 0.3
+DRAIN_GRACE = 30.0
+"""Seconds the workers of a cluster that stays get to finish what they are at; then it is left to its lease."""
+SHOWN_LINES = 8
 
 
 class Assembly:
     """The cluster of one home. Only the holder of the home's supervisor lock may make one."""
 
-    def __init__(self, home: Home, report: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, servers: Servers, report: Callable[[str], None]) -> None:
         self._home = home
+        self._servers = servers
         self._report = report
-        self._servers: list[Postgres | Broker | VendorServer] = []
         self._parts: list[Part] = []
-        self._workers: list[Forked] = []
+        self._processes: dict[str, Forked] = {}
+        self._environment: dict[str, str] = {}
+        self._info: ClusterInfo | None = None
+        self._place: Place | None = None
+        self._listener: socket.socket | None = None
+        self._stays = False
+        self.is_hurried = False
+        """Whether a stop should wait for nothing."""
 
-    def start(self) -> ClusterInfo:
+    def start(self) -> None:
         """Start everything and write ``cluster.json``. Raises ClusterUnusable; then call ``stop``."""
         end_leftovers(self._home)
-        postgres, broker, vendors = Postgres(self._home), Broker(self._home), VendorServer(self._home)
-        self._report(f"starting PostgreSQL {postgres.version}, Valkey and the local vendors")
-        for quick in (broker, vendors):
-            self._servers.append(quick)
-            quick.launch()
-        if postgres.is_new:
-            self._report(f"making a new database in {postgres.places.data}")
-        postgres.prepare()
-        self._servers.insert(0, postgres)
-        postgres.launch()
-        celery_process.preload()  # while the servers start
-        postgres.wait_ready()
-        schema = ensure_schema(postgres, self._home, self._report)
-        broker.wait_ready()
-        vendors.wait_ready()
-        for name, server in (("postgres", postgres), ("valkey", broker), ("vendors", vendors)):
-            self._keep(name, server)
-        environment = self._environment(schema, postgres, broker, vendors)
+        self._servers.start(self._preload)
+        self._parts += self._servers.parts
+        inherited = {name: value for name, value in os.environ.items() if name != "NEXUSFLOW_OWNER_DATABASE_URL"}
+        self._environment = {**inherited, **self._servers.environment, "PYTHONUNBUFFERED": "1"}
         self._report("starting the workers and beat")
-        self._start_workers(environment)
-        info = ClusterInfo(
-            home=str(self._home.path),
-            version=nexusflow.__version__,
-            started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            environment=environment,
-            owner_database_url=postgres.url(),
-            pids={"supervisor": os.getpid(), **{part.name: part.child().pid or 0 for part in self._parts}},
-            ports={"postgres": postgres.port, "valkey": broker.port, **vendors.ports},
-        )
-        remember(self._home, self._parts)
-        info.save()
-        return info
+        for name, command in celery_processes().items():
+            words = arguments(command)
+            self._launch(name, partial(celery_process.run, words), celery_process.__name__, words)
+        self._mind_front_end()
+        self._save()
 
     def tend(self) -> None:
-        """Start again what ended by itself, and keep the logs short."""
+        """Start again what ended by itself, begin or end the front end as it is asked for, keep the logs short."""
         changed = [part for part in self._parts if part.tend()]
+        for part in changed:
+            self._tell(part)
         if changed:
             remember(self._home, self._parts)
             write_private(self._home.health_file, {part.name: _health(part) for part in self._parts if part.deaths})
         for part in self._parts:
             part.child().bound_log()
+        if self._mind_front_end():
+            self._save()
 
     def stop(self) -> None:
-        """Stop everything: workers first, PostgreSQL last."""
+        """Stop everything: the front end and the workers first, PostgreSQL last."""
         self._home.cluster_file.unlink(missing_ok=True)
-        if self._workers:
-            stop_together(self._workers, BUSY_GRACE if self._is_busy() else IDLE_GRACE)
-        for server in reversed(self._servers):
-            server.stop()
+        self._close()
+        if self._processes:
+            stop_together(self._processes.values(), self._grace(), lambda: self.is_hurried)
+        self._servers.stop()
         self._home.pids_file.unlink(missing_ok=True)
 
-    def _environment(self, schema: Schema, postgres: Postgres, broker: Broker, vendors: VendorServer) -> dict[str, str]:
-        secrets = self._home.secrets()
-        settings = Settings()
-        environment = {
-            "NEXUSFLOW_HOME": str(self._home.path),
-            "NEXUSFLOW_DATABASE_URL": postgres.url(schema.runtime_role, secrets.runtime_password),
-            "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(schema.control_role, secrets.control_password),
-            "NEXUSFLOW_BROKER_URL": broker.url(),
-            "NEXUSFLOW_REDIS_URL": broker.url(CACHE_DATABASE),
-            "NEXUSFLOW_ALLOW_PRIVATE_ADDRESSES": settings.allow_private_addresses or "loopback",
-        }
-        for connection, values in vendors.connections().items():
-            if connection not in settings.connections:  # real credentials go to the real vendor
-                for key, value in values.items():
-                    environment[f"NEXUSFLOW_CONNECTIONS__{connection.upper()}__{key.upper()}"] = value
-        return environment
+    def _preload(self) -> None:
+        """Import what the processes need while the servers start."""
+        if not FORKS:
+            return
+        celery_process.preload(*self._servers.modules)
+        if asked(self._home) is not None:
+            web_process.preload()
+        celery_process.share_memory()
 
-    def _is_busy(self) -> bool:
-        """Whether a worker is at a segment right now. An idle one keeps nothing worth waiting for."""
-        import psycopg  # noqa: PLC0415 - not before the servers start, for it takes a while
+    def _launch(
+        self, name: str, work: Callable[[], int], module: str, words: list[str], listener: socket.socket | None = None
+    ) -> None:
+        process = Forked(
+            name,
+            work,
+            module,
+            words,
+            log=self._home.logs / f"{name}.log",
+            env=self._environment,
+            cwd=self._home.run,
+            listener=listener,
+        )
+        self._processes[name] = process
+        self._parts.append(Part(name, lambda: process, process.start))
+        process.start()
 
-        postgres = next(server for server in self._servers if isinstance(server, Postgres))
+    def _mind_front_end(self) -> bool:
+        """Begin or end the front end as somebody asks for it; whether anything changed."""
+        place = asked(self._home)
+        if place == self._place:
+            return False
+        if WEB in self._processes:
+            self._close()
+            stop_together([self._processes.pop(WEB)], self._servers.web_grace + 1)
+            self._parts = [part for part in self._parts if part.name != WEB]
+        self._place = place
+        if place is None:
+            return True
+        self._stays = True
         try:
-            with psycopg.connect(postgres.url(), connect_timeout=2) as connection:
-                busy = connection.execute("SELECT EXISTS (SELECT 1 FROM segments WHERE state = 'leased')").fetchone()
-        except psycopg.Error:
-            return False  # without a database nothing that ends now could be recorded
-        return bool(busy and busy[0])
+            self._listener = place.listen()
+        except ClusterUnusable as error:
+            self._report(f"{error.message} {error.hint}")  # whoever asked gives up waiting for it
+            return False
+        work = partial(web_process.run, self._servers.web_grace)
+        words = ["--grace", str(self._servers.web_grace)]
+        self._launch(WEB, work, web_process.__name__, words, self._listener)
+        return True
 
-    def _keep(self, name: str, server: Postgres | Broker | VendorServer) -> None:
-        def again() -> None:
-            server.launch(server.port)
+    def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
-        self._parts.append(Part(name, lambda: server.child, again))
+    def _save(self) -> None:
+        """Write down what runs."""
+        web = {} if self._listener is None else {WEB: self._listener.getsockname()[1]}
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._info = ClusterInfo(
+            home=str(self._home.path),
+            version=nexusflow.__version__,
+            started_at=self._info.started_at if self._info else now,
+            environment=self._servers.environment,
+            owner_database_url=self._servers.owner_url,
+            pids={"supervisor": os.getpid(), **{part.name: part.child().pid or 0 for part in self._parts}},
+            ports={**self._servers.ports, **web},
+        )
+        remember(self._home, self._parts)
+        self._info.save()
 
-    def _start_workers(self, environment: dict[str, str]) -> None:
-        inherited = {name: value for name, value in os.environ.items() if name != "NEXUSFLOW_OWNER_DATABASE_URL"}
-        for name, command in processes().items():
-            worker = Forked(
-                name,
-                partial(celery_process.run, arguments(command)),
-                log=self._home.logs / f"{name}.log",
-                env={**inherited, **environment, "PYTHONUNBUFFERED": "1"},
-                cwd=self._home.run,
-            )
-            self._workers.append(worker)
-            self._parts.append(Part(name, lambda worker=worker: worker, worker.start))  # type: ignore[misc]
-            worker.start()
+    def _grace(self) -> float:
+        busy = self._servers.busy()
+        if busy == 0:  # an idle worker keeps nothing worth waiting for
+            return IDLE_GRACE
+        grace = DRAIN_GRACE if self._stays else BUSY_GRACE
+        if busy and self._stays:
+            self._report(f"waiting for {busy:,} running step{'s' if busy > 1 else ''}, {grace:.0f} s at most")
+        return grace
+
+    def _tell(self, part: Part) -> None:
+        """One line for each thing that happened to a part, and the end of its log where it ended."""
+        if not part.is_down:
+            self._report(f"{part.name} runs again")
+            return
+        if part.deaths > MOST_DEATHS and not part.has_lived:
+            return
+        again = "it cannot run here; trying on" if part.is_hopeless else "starting it again"
+        self._report(f"{part.name} ended unexpectedly ({part.child().how_it_ended()}), {again}")
+        for line in part.child().last_lines()[-SHOWN_LINES:]:
+            self._report(f"  {part.name}: {line[:300]}")
 
 
 def _health(part: Part) -> dict[str, object]:

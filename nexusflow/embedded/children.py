@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ class Child:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         account: int | None = None,
-        stdin: bytes = b"",
+        stdin: bytes | socket.socket = b"",
         stop_signal: signal.Signals = signal.SIGTERM,
         death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
@@ -80,7 +81,7 @@ class Child:
             self._log_start = output.tell()
             self._process = process = subprocess.Popen(  # noqa: S603 - our own programs
                 self.argv,
-                stdin=subprocess.PIPE if self._stdin else subprocess.DEVNULL,
+                stdin=self._input(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._env,
@@ -91,10 +92,15 @@ class Child:
                 group=self._account,
                 extra_groups=None if self._account is None else [],
             )
-        if process.stdin is not None:
+        if process.stdin is not None and isinstance(self._stdin, bytes):
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(self._stdin)
                 process.stdin.close()
+
+    def _input(self) -> int:
+        if isinstance(self._stdin, socket.socket):
+            return self._stdin.fileno()
+        return subprocess.PIPE if self._stdin else subprocess.DEVNULL
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process alone."""
@@ -129,16 +135,27 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def complaint(self) -> str:
-        """The line of the log since the last start that says best what went wrong; empty if there is none."""
+    def how_it_ended(self) -> str:
+        """The exit code, or the signal, of a process that has ended."""
+        code = self._process.poll() if self._process is not None else None
+        if code is None:
+            return "unknown"
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+    def last_lines(self) -> list[str]:
+        """The end of what the log holds since the last start, empty lines left out."""
         try:
             with self.log.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(min(self._log_start, size), size - _TAIL_BYTES))
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError:
-            return ""
-        lines = [line.strip() for line in lines if line.strip()]
+            return []
+        return [line.strip() for line in lines if line.strip()]
+
+    def complaint(self) -> str:
+        """The line of the log since the last start that says best what went wrong; empty if there is none."""
+        lines = self.last_lines()
         telling = [line for line in lines if _SAYS_WHY.search(line)]
         return (telling or lines or [""])[-1][:500]
 

@@ -13,22 +13,37 @@ from typing import Any
 from nexusflow.embedded.cluster_info import ClusterInfo, find
 from nexusflow.embedded.home import Home, explained, find_home
 from nexusflow.embedded.locks import ANOTHER_RUNS, FileLock, is_held
-from nexusflow.embedded.procfile import processes
+from nexusflow.embedded.procfile import celery_processes
 from nexusflow.errors import ClusterUnusable
 
 START_SECONDS = 120.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 50.0
 _POLL_SECONDS = 0.05
 
-__all__ = ["ClusterInfo", "Home", "ailing", "find", "find_home", "hopeless", "running"]
+__all__ = ["ClusterInfo", "Home", "ailing", "find", "find_home", "hopeless", "membership", "running"]
+
+
+Report = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def running(home: Home, report: Callable[[str], None]) -> Iterator[ClusterInfo]:
+def running(home: Home, report: Report) -> Iterator[ClusterInfo]:
     """The cluster of this home, for as long as the block lasts; ``report`` gets a short line for each thing begun.
 
     Several processes may use one cluster; when the last one leaves (or is killed) everything stops.
     Raises ClusterUnusable when it cannot be started.
+    """
+    with membership(home, report) as member:
+        yield member.info
+
+
+@contextlib.contextmanager
+def membership(
+    home: Home, report: Report, *, configured: bool = False, leaving: Report = lambda line: None
+) -> Iterator["Membership"]:
+    """Like ``running``, for a command that watches over its cluster; ``leaving`` gets what happens while it stops.
+
+    ``configured``: the cluster is only processes, on the servers that the settings name.
     """
     home.create()
     with FileLock(home.users_lock) as user:
@@ -39,13 +54,14 @@ def running(home: Home, report: Callable[[str], None]) -> Iterator[ClusterInfo]:
                     f"The cluster in {home.path} has been stopping for {STOP_SECONDS:.0f} s.",
                     f"Look into {home.logs / 'supervisor.log'}.",
                 )
-        start = _Start(home, report)
+        member = Membership(home, report, configured=configured)
         try:
-            yield find(home) or start.wait()
+            member.join()
+            yield member
         finally:
             user.release()
-            _see_it_stop(home)
-            start.leave()
+            _see_it_stop(home, member.progress, leaving)
+            member.leave()
 
 
 def ailing(home: Home) -> dict[str, tuple[int, str]]:
@@ -56,7 +72,7 @@ def ailing(home: Home) -> dict[str, tuple[int, str]]:
 def hopeless(home: Home) -> ClusterUnusable | None:
     """Why no run of the running cluster can get on: a worker, or beat, that ends each time as soon as it is started."""
     for name, entry in _health(home).items():
-        if entry.get("hopeless") and name in processes():
+        if entry.get("hopeless") and name in celery_processes():
             said = f": {entry['complaint'].rstrip('.')}" if entry["complaint"] else ""
             return ClusterUnusable(
                 f"The cluster's process {name} cannot run, it ended {entry['deaths']} times{said}.",
@@ -73,16 +89,55 @@ def _health(home: Home) -> dict[str, dict[str, Any]]:
         return {}
 
 
-class _Start:
-    """Starts a supervisor and waits until its cluster is ready, or waits for the one another process started."""
+class Progress:
+    """What the supervisor says it does, read on from where one was."""
 
-    def __init__(self, home: Home, report: Callable[[str], None]) -> None:
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._read = 0
+
+    def lines(self) -> list[str]:
+        """The lines since the last call."""
+        try:
+            lines = self._home.progress_file.read_text(encoding="utf-8").split("\n")[:-1]
+        except OSError:
+            return []
+        if len(lines) < self._read:  # another supervisor began afresh
+            self._read = 0
+        new, self._read = lines[self._read :], len(lines)
+        return new
+
+
+class Membership:
+    """A use of the cluster. Starts a supervisor if there is none, or waits for the one another process started."""
+
+    def __init__(self, home: Home, report: Report, *, configured: bool) -> None:
         self._home = home
         self._report = report
+        self._configured = configured
         self._supervisor: subprocess.Popen[bytes] | None = None
-        self._lines_read = 0
+        self.progress = Progress(home)
+        self.info: ClusterInfo
 
-    def wait(self) -> ClusterInfo:
+    def join(self) -> None:
+        """Have a cluster that runs. Raises ClusterUnusable."""
+        found = find(self._home)
+        if found is not None:
+            self.progress.lines()  # what went before is not our business
+        self.info = found or self._wait()
+
+    def is_lost(self) -> bool:
+        """Whether the supervisor is gone without having been told to go."""
+        return not is_held(self._home.supervisor_lock, exclusively=True)
+
+    def rejoin(self) -> None:
+        """Have a cluster again after the supervisor was lost. Raises ClusterUnusable."""
+        if self._supervisor is not None:
+            self._supervisor.wait()
+            self._supervisor = None
+        self.join()
+
+    def _wait(self) -> ClusterInfo:
         """The cluster, once it is ready. Raises ClusterUnusable."""
         deadline = time.monotonic() + START_SECONDS
         try:
@@ -125,28 +180,26 @@ class _Start:
         log = self._home.logs / "supervisor.log"
         with explained(log):
             self._home.progress_file.unlink(missing_ok=True)
-            self._lines_read = 0
+            self.progress = Progress(self._home)
             output = log.open("wb")
         with output:
             self._supervisor = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-m", "nexusflow.embedded.supervisor", "--home", str(self._home.path)],
+                [
+                    *(sys.executable, "-m", "nexusflow.embedded.supervisor", "--home", str(self._home.path)),
+                    *(["--configured"] if self._configured else []),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "NEXUSFLOW_HOME": str(self._home.path)},
+                env={**os.environ, **({} if self._configured else {"NEXUSFLOW_HOME": str(self._home.path)})},
                 cwd=self._home.run,
                 start_new_session=True,  # a Ctrl-C in the terminal is for the command, not for the cluster
             )
 
     def _relay(self) -> None:
         """Report what the supervisor has begun since the last look."""
-        try:
-            lines = self._home.progress_file.read_text(encoding="utf-8").split("\n")[:-1]
-        except OSError:
-            return
-        for line in lines[self._lines_read :]:
+        for line in self.progress.lines():
             self._report(line)
-        self._lines_read = max(self._lines_read, len(lines))
 
 
 def _failure(home: Home) -> ClusterUnusable:
@@ -161,7 +214,7 @@ def _failure(home: Home) -> ClusterUnusable:
         return ClusterUnusable("The cluster could not be started.", f"Look into {log}.")
 
 
-def _see_it_stop(home: Home) -> None:
+def _see_it_stop(home: Home, progress: Progress, report: Report) -> None:
     """Wait until the cluster has stopped, unless someone else still uses it."""
     deadline = time.monotonic() + STOP_SECONDS
     used = 0
@@ -170,4 +223,6 @@ def _see_it_stop(home: Home) -> None:
         used = used + 1 if home.cluster_file.exists() and is_held(home.users_lock, exclusively=False) else 0
         if used >= 5:
             return
+        for line in progress.lines():
+            report(line)
         time.sleep(_POLL_SECONDS)

@@ -6,11 +6,12 @@ Four Celery processes importing side by side are most of a small machine's start
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,8 @@ from nexusflow.embedded.children import Child, die_with_parent
 from nexusflow.embedded.home import explained
 
 _POLL_SECONDS = 0.02
+FORKS = sys.platform == "linux"
+"""Elsewhere the system's own libraries may not survive a copy that runs no new program."""
 
 
 class ForkedProcess:
@@ -57,14 +60,33 @@ class ForkedProcess:
 
 
 class Forked(Child):
-    """A child that runs ``work`` in a copy of this process, which must have a single thread, and ends with its code."""
+    """A child that runs ``work`` in a copy of this process, which must have a single thread, and ends with its code.
 
-    def __init__(self, name: str, work: Callable[[], int], *, log: Path, env: dict[str, str], cwd: Path) -> None:
-        super().__init__(name, [name], log=log, env=env, cwd=cwd)
-        self._work, self._environment, self._folder = work, env, cwd
+    ``module`` and ``arguments`` do the same as a program, for where processes cannot be copied.
+    ``listener`` becomes its standard input.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], int],
+        module: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        env: dict[str, str],
+        cwd: Path,
+        listener: socket.socket | None = None,
+    ) -> None:
+        program = [sys.executable, "-m", module, *arguments]
+        super().__init__(name, program, log=log, env=env, cwd=cwd, stdin=listener or b"")
+        self._work, self._environment, self._folder, self._listener = work, env, cwd, listener
 
     def start(self) -> None:
         """Fork. Like every child, it dies with the thread that started it."""
+        if not FORKS:
+            super().start()
+            return
         with explained(self.log):
             output = self.log.open("ab")
         with output:
@@ -85,7 +107,7 @@ class Forked(Child):
                 prepare()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(os.open(os.devnull, os.O_RDONLY) if self._listener is None else self._listener.fileno(), 0)
             os.dup2(log, 1)
             os.dup2(log, 2)
             # The supervisor's locks among them: held by a copy they would outlive it.

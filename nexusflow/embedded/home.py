@@ -78,6 +78,26 @@ class Home:
         """Held (exclusively) by the one process that may start servers on this home's data."""
         return self.path / "supervisor.lock"
 
+    @property
+    def front_end_file(self) -> Path:
+        """Where the front end that is asked for should listen."""
+        return self.path / "front_end.json"
+
+    @property
+    def front_end_lock(self) -> Path:
+        """Held (exclusively) by the one command that asks for the web front end."""
+        return self.path / "front_end.lock"
+
+    @property
+    def key_file(self) -> Path:
+        """The API key of ``nexusflow up``."""
+        return self.path / "api_key.json"
+
+    @property
+    def on_servers(self) -> "Home":
+        """The folder of the processes that this machine runs on servers of your own: no data, but logs and locks."""
+        return Home(self.path / "servers")
+
     def create(self) -> None:
         """Make the folder and what belongs in it. Raises ClusterUnusable where that is not possible."""
         # As root PostgreSQL runs under another account, which must be able to pass through.

@@ -38,6 +38,11 @@ class Part:
         """Whether it ends each time as soon as it is started."""
         return self.deaths >= MOST_DEATHS and not self.has_lived
 
+    @property
+    def is_down(self) -> bool:
+        """Whether it ended and is not started again yet."""
+        return self._due is not None
+
     def tend(self) -> bool:
         """Start the process again if it ended and its pause is over; whether anything changed."""
         now = time.monotonic()
@@ -59,12 +64,12 @@ class Part:
         return True
 
 
-def stop_together(children: Iterable[Child], grace: float) -> None:
+def stop_together(children: Iterable[Child], grace: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
     """Ask all to stop at once, wait ``grace`` seconds together, then end what is left by force."""
     running = list(children)
     for child in running:
         child.ask_to_stop()
-    wait_until(lambda: not any(child.is_alive for child in running), grace)
+    wait_until(lambda: is_hurried() or not any(child.is_alive for child in running), grace)
     for child in running:
         child.kill()
 

@@ -1,6 +1,7 @@
-"""The processes of a cluster: one worker pool a queue, and beat. ``python -m nexusflow.embedded.procfile`` prints them.
+"""The processes of a cluster: the web front end, one worker pool a queue, and beat.
 
-The repository's Procfile holds the same lines; they are made here so that an installed package has them too.
+The repository's Procfile holds the same lines (``python -m nexusflow.embedded.procfile`` prints them); they are made
+here so that an installed package has them too.
 """
 
 import shlex
@@ -8,12 +9,26 @@ import sys
 
 from nexusflow.queues import QUEUES
 
+WEB = "web"
+WEB_APP = "api.app:create_app"
+WEB_PORT = 8080
+WEB_GRACE = 10
+"""Seconds that a front end which was told to stop gives the requests it is at."""
 BEAT_SCHEDULER = "beat.scheduler:DispatchScheduler"
 _QUIET = "--without-gossip --without-mingle --without-heartbeat"
 
 
 def processes() -> dict[str, str]:
     """Each process's name and its command line."""
+    web = (
+        f"uvicorn {WEB_APP} --factory --host 127.0.0.1 --port {WEB_PORT}"
+        f" --no-access-log --timeout-graceful-shutdown {WEB_GRACE}"
+    )
+    return {WEB: web} | celery_processes()
+
+
+def celery_processes() -> dict[str, str]:
+    """The processes that a run needs: the workers and beat."""
     lines = {
         queue.name: (
             f"celery -A nexusflow worker -Q {queue.name} -n {queue.name}@%h --pool {queue.pool}"

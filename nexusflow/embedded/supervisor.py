@@ -1,6 +1,7 @@
 """The one process that owns an embedded cluster: ``python -m nexusflow.embedded.supervisor --home FOLDER``.
 
 It starts the cluster, keeps it alive while anyone holds the home's users lock, and stops everything when nobody does.
+With ``--configured`` it starts the processes alone, on the servers that the settings name.
 """
 
 import argparse
@@ -14,10 +15,13 @@ from types import FrameType
 from nexusflow.embedded.assembly import Assembly
 from nexusflow.embedded.home import Home, write_private
 from nexusflow.embedded.locks import ANOTHER_RUNS, FileLock
+from nexusflow.embedded.servers import ConfiguredServers, EmbeddedServers
 from nexusflow.errors import NexusError
 
 LOOK_SECONDS = 0.2
 LOCK_SECONDS = 2.0
+HURRY = signal.SIGUSR1
+"""Asks a supervisor that stops to wait for nothing; any other notes it for when it does."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -29,23 +33,31 @@ def main() -> int:
     """Run the cluster until nobody uses it; 0, 1 when it could not be started, 75 when another supervisor runs it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    home = Home(parser.parse_args().home)
+    parser.add_argument("--configured", action="store_true")
+    given = parser.parse_args()
+    home = Home(given.home)
     for number in _SIGNALS:
         signal.signal(number, _stop)
+    signal.signal(HURRY, signal.SIG_IGN)
     lock = FileLock(home.supervisor_lock)
     # Someone who only looks whether a supervisor runs holds the lock for a moment, hence the wait.
     if not lock.acquire(shared=False, wait=LOCK_SECONDS):
         return ANOTHER_RUNS
     # Never released: it has to be held until this process is gone.
-    return _supervise(home)
+    return _supervise(home, configured=given.configured)
 
 
-def _supervise(home: Home) -> int:
+def _supervise(home: Home, *, configured: bool) -> int:
     for stale in (home.cluster_file, home.failure_file, home.health_file):
         stale.unlink(missing_ok=True)
     home.progress_file.write_text("")
-    assembly = Assembly(home, lambda line: _report(home, line))
+
+    def report(line: str) -> None:
+        _report(home, line)
+
+    assembly = Assembly(home, ConfiguredServers() if configured else EmbeddedServers(home, report), report)
     users = FileLock(home.users_lock)
+    signal.signal(HURRY, lambda _number, _frame: setattr(assembly, "is_hurried", True))
     try:
         assembly.start()
         while not users.acquire(shared=False):

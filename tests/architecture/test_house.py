@@ -48,7 +48,7 @@ def test_queues_tasks_and_procfile_agree() -> None:
     doors = {path.stem for path in sources("tasks") if "tenant_task" in path.read_text()}
     assert doors == set(QUEUE_NAMES)
     lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line)
-    assert set(lines) == {*QUEUE_NAMES, "beat"}
+    assert set(lines) == {"web", *QUEUE_NAMES, "beat"}
     for spec in QUEUES:
         words = lines[spec.name].split()
         options = {word: words[place + 1] for place, word in enumerate(words[:-1]) if word.startswith("-")}

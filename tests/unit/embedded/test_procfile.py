@@ -2,11 +2,13 @@
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import uvicorn.main
 
-from nexusflow.embedded.procfile import BEAT_SCHEDULER, arguments, processes, text
+from nexusflow.embedded.procfile import BEAT_SCHEDULER, WEB_GRACE, arguments, celery_processes, processes, text
 from nexusflow.queues import QUEUE_NAMES
 
 ROOT = Path(__file__).parents[3]
@@ -18,10 +20,20 @@ def test_the_procfile_is_the_one_that_the_queues_ask_for() -> None:
 
 def test_each_queue_has_its_worker_and_its_tasks() -> None:
     commands = processes()
-    assert list(commands) == [*QUEUE_NAMES, "beat"]
+    assert list(commands) == ["web", *QUEUE_NAMES, "beat"]
     for queue in QUEUE_NAMES:
         assert re.search(rf" -Q {queue} ", commands[queue])
         assert importlib.import_module(f"tasks.{queue}")
+
+
+def test_the_web_line_is_one_that_uvicorn_takes() -> None:
+    program, *words = shlex.split(processes()["web"])
+    assert program == "uvicorn"
+    given = uvicorn.main.main.make_context("uvicorn", words).params
+    assert (given["factory"], given["timeout_graceful_shutdown"]) == (True, WEB_GRACE)
+    module, _, name = given["app"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+    assert set(processes()) - set(celery_processes()) == {"web"}
 
 
 def test_beat_finds_its_scheduler() -> None:
