@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
 app.add_typer(runs, name="runs")
+schedules = typer.Typer(help="See what starts by the clock: next times, last ticks.", invoke_without_command=True)
+app.add_typer(schedules, name="schedules")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 File = Annotated[str, typer.Argument(metavar="FILE", help="The workflow's file (YAML or JSON).", show_default=False)]
@@ -104,6 +106,23 @@ def show(
     from nexusflow.cli.show import show_run
 
     return exits.perform(functools.partial(show_run, run_id, as_json=as_json), as_json=as_json)
+
+
+WorkflowOption = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="One workflow's only.")]
+
+
+@schedules.callback()
+def schedules_(context: typer.Context, workflow: WorkflowOption = None, as_json: AsJson = False) -> int:
+    """See what starts by the clock: next times, last ticks."""
+    return list_schedules(workflow, as_json) if context.invoked_subcommand is None else exits.SUCCEEDED
+
+
+@schedules.command("list")
+def list_schedules(workflow: WorkflowOption = None, as_json: AsJson = False) -> int:
+    """List the schedules of published workflows, the next to tick first."""
+    from nexusflow.cli.schedules import show_schedules
+
+    return exits.perform(functools.partial(show_schedules, workflow, as_json=as_json), as_json=as_json)
 
 
 @app.command()

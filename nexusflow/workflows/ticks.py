@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from nexusflow.db.session import AWAY, control_session, tenant_session
 from nexusflow.errors import ClusterUnusable, NexusError, Transient
-from nexusflow.log import get_logger
+from nexusflow.log import crash_fields, get_logger
 from nexusflow.workflows.starting import start_runs
 from nexusflow.workflows.timing import Timing, latest_times, next_times
 
@@ -60,7 +60,7 @@ ORDER BY turn, at LIMIT :batch
 """)
 
 TAKE = sa.text("""
-SELECT t.schedule_id, t.at, t.workflow_id, s.spec ->> 'misfire' AS misfire, s.input,
+SELECT t.schedule_id, t.at, t.workflow_id, s.id IS NULL AS is_removed, s.spec ->> 'misfire' AS misfire, s.input,
        t.at < now() - CAST(:grace AS interval) AS is_late,
        EXISTS (SELECT 1 FROM ticks later WHERE later.schedule_id = t.schedule_id AND later.at > t.at) AS is_followed
 FROM jsonb_to_recordset(CAST(:ticks AS jsonb)) AS given(schedule_id uuid, at timestamptz)
@@ -80,6 +80,11 @@ MISSED = {
     "message": "Nobody kept the clock at that time, and `misfire` says to leave such ticks out.",
 }
 REMOVED = {"code": "TRIGGER_REMOVED", "message": "The trigger was changed or removed before this tick was started."}
+UNREADABLE = {
+    "code": "SCHEDULE_UNREADABLE",
+    "message": "The schedule could not be read here, so it stands still; the log of beat says why.",
+    "hint": "Publish the workflow again once the cause is gone, such as a time zone that beat's machine does not know.",
+}
 
 
 class Ticker:
@@ -120,24 +125,25 @@ def _make_ticks() -> None:
             return
         ticks, moved = [], []
         for row in rows:
-            runs, skipped, next_at = _due_ticks(row)
-            ticks += [_new_tick(row, at, "due", None) for at in runs]
-            ticks += [_new_tick(row, at, "skipped", MISSED) for at in skipped]
+            try:
+                made, next_at = _due_ticks(row)
+            except Exception as error:
+                # A zone that this machine does not know, say: it stands still until its workflow is published again.
+                log.error("schedule.unreadable", schedule=str(row.id), tenant=str(row.tenant_id), **crash_fields(error))
+                made, next_at = [_new_tick(row, row.next_at, "failed", UNREADABLE)], None
+            ticks += made
             moved.append({"id": row.id, "next_at": next_at})
         connection.execute(MAKE, {"ticks": _json(ticks)})
         connection.execute(MOVE, {"schedules": _json(moved)})
 
 
-def _due_ticks(row: Any) -> tuple[list[datetime], list[datetime], datetime | None]:
-    """Which ticks of a due schedule are run and which are noted as skipped, and its next one."""
-    try:
-        timing = Timing.from_json(row.spec)
-        runs, skipped = split_ticks(timing, row.anchor, row.next_at, row.now)
-        return runs, skipped, next(iter(next_times(timing, row.now, 1, row.anchor)), None)
-    except Exception:
-        # A zone that this machine does not know, say. It stands still until its workflow is published again.
-        log.exception("schedule.unreadable", schedule=str(row.id), tenant=str(row.tenant_id))
-        return [], [row.next_at], None
+def _due_ticks(row: Any) -> tuple[list[dict[str, Any]], datetime | None]:
+    """The rows of a due schedule's ticks, and its next time."""
+    timing = Timing.from_json(row.spec)
+    runs, skipped = split_ticks(timing, row.anchor, row.next_at, row.now)
+    ticks = [_new_tick(row, at, "due", None) for at in runs]
+    ticks += [_new_tick(row, at, "skipped", MISSED) for at in skipped]
+    return ticks, next(iter(next_times(timing, row.now, 1, row.anchor)), None)
 
 
 def split_ticks(
@@ -202,7 +208,7 @@ def _start_some(tenant: str, ticks: Sequence[dict[str, Any]]) -> int:
         settled: list[dict[str, Any]] = []
         wanted: dict[str, list[Any]] = defaultdict(list)
         for row in taken:
-            if row.misfire is None:
+            if row.is_removed:
                 settled.append(_verdict(row, "skipped", error=REMOVED))
             elif row.is_late and (row.misfire == "skip" or (row.misfire == "last" and row.is_followed)):
                 settled.append(_verdict(row, "skipped", error=MISSED))
@@ -229,9 +235,9 @@ def _start_schedule(connection: sa.Connection, tenant: str, rows: Sequence[Any])
     except NexusError as error:
         failure = _failure(error)
         log.warning("schedule.failed", tenant=tenant, workflow=workflow, code=error.code, ticks=len(rows))
-    except Exception:
+    except Exception as error:
         failure = {"code": "INTERNAL", "message": "The run could not be started; the log of beat says why."}
-        log.exception("schedule.failed", tenant=tenant, workflow=workflow, ticks=len(rows))
+        log.error("schedule.failed", tenant=tenant, workflow=workflow, ticks=len(rows), **crash_fields(error))
     else:
         return [_verdict(row, "started", run=run) for row, run in zip(rows, started.run_ids, strict=True)]
     connection.exec_driver_sql("ROLLBACK TO SAVEPOINT schedule")
