@@ -29,7 +29,7 @@ accept_content = ["json"]
 enable_utc = True
 timezone = "UTC"
 
-imports = ("tasks.workflow", "tasks.integration", "tasks.notification", "nexusflow.workflows.leases")
+imports = ("tasks.workflow", "tasks.integration", "tasks.notification", "nexusflow.workers.heartbeat")
 
 
 def _queue(name: str, dead: str, delivery_limit: int, max_length: int) -> Queue:
@@ -62,6 +62,7 @@ task_publish_retry_policy = {"max_retries": 2, "interval_start": 0.1, "interval_
 # Ack early: recovery is the lease's business. A message lost with its worker is published again from the rows.
 task_acks_late = False
 worker_prefetch_multiplier = 4
+worker_consumer = "nexusflow.workers.consumer:Consumer"
 worker_hijack_root_logger = False
 worker_detect_quorum_queues = True
 # Flower turns events on while it watches; each one is a publication of its own.

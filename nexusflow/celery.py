@@ -1,16 +1,43 @@
 """The Celery app, and the one decorator that makes its tasks."""
 
+import importlib
 from collections.abc import Callable
+from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Reject
+from celery.loaders.app import AppLoader
 from kombu.entity import Exchange, Queue
 
-from nexusflow.log import configure_logging
+from nexusflow.log import configure_logging, get_logger
 from nexusflow.queues import QUEUES
 
-app = Celery("nexusflow", config_source="celeryconfig")
+log = get_logger(__name__)
+DEAD_DELIVERIES = 1_000_000_000
+"""How often a dead letter may be read and left where it is. RabbitMQ 4 would drop it after 20 times."""
+
+
+class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
+    """Imports the installed modules, whatever lies in the folder that a command is typed in (a tasks.py, say)."""
+
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:
+        """Import a module from where Python finds it."""
+        return importlib.import_module(module, package)
+
+
+class NexusCelery(Celery):  # type: ignore[misc]  # Celery has no types
+    """Celery with workers that know the queues."""
+
+    @cached_property
+    def Worker(self) -> type:  # noqa: N802 - Celery's name for it
+        """The class of ``celery -A nexusflow worker``."""
+        made: type = self.subclass_with_self("nexusflow.workers.command:Worker")
+        return made
+
+
+app = NexusCelery("nexusflow", config_source="celeryconfig", loader=Loader)
 
 
 class DeadLetters(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
@@ -24,10 +51,16 @@ class DeadLetters(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
             return
         for spec in QUEUES:
             exchange = Exchange(spec.dead, type="direct", durable=True)  # type: ignore[no-untyped-call]
+            arguments = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_DELIVERIES}
             dead = Queue(  # type: ignore[no-untyped-call]
-                spec.dead, exchange, spec.dead, durable=True, queue_arguments={"x-queue-type": "quorum"}
+                spec.dead, exchange, spec.dead, durable=True, queue_arguments=arguments
             )
-            dead.bind(consumer.connection.default_channel).declare()  # type: ignore[no-untyped-call]
+            with consumer.connection.channel() as channel:
+                try:
+                    dead.bind(channel).declare()  # type: ignore[no-untyped-call]
+                except consumer.connection.channel_errors as error:
+                    # It is there with other arguments, which only its owner may change.
+                    log.warning("dead_letters.not_declared", queue=spec.dead, error=str(error))
 
 
 app.steps["consumer"].add(DeadLetters)
@@ -45,6 +78,7 @@ class TenantTask(Task):  # type: ignore[misc]  # Celery has no types
     """A task whose first argument is a tenant's id: it refuses to run without one."""
 
     abstract = True
+    Request = "nexusflow.workers.requests:ShownRequest"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task's function; a message without a tenant goes to the dead letters."""

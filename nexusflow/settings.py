@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     """How often the dispatcher looks for expired leases and lost hints."""
     hint_seconds: float = Field(default=8.0, gt=0.5, le=600)
     """A published segment that nobody claimed for this long is published again (then twice as long, and so on)."""
+    drain_seconds: float = Field(default=25.0, ge=0, le=86_400)
+    """How long a worker that is told to end lets its running steps finish; what is left is then handed back to the
+    queue. Keep it below what your supervisor waits before it kills (Kubernetes: 30)."""
 
     max_definition_bytes: int = Field(default=1_048_576, ge=1024)
     """The longest workflow definition accepted."""
@@ -61,15 +64,17 @@ class Settings(BaseSettings):
     inline_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
     """Larger values are kept in the storage and passed by reference."""
     max_value_bytes: int = Field(default=16_777_216, ge=1024)
-    """The largest recorded input or output of one step, as JSON."""
+    """The largest input of a run, output of a step or list of a foreach, as JSON."""
     max_file_bytes: int = Field(default=134_217_728, ge=1024)
     """The largest file given as input."""
     max_items: int = Field(default=100_000, ge=1)
     """The most items of one foreach."""
+    max_error_bytes: int = Field(default=65_536, ge=4096, le=1_048_576)
+    """The largest recorded error; of a larger one the details are left out and the message is shortened."""
 
     retention_days: int = Field(default=90, ge=1)
-    """How long runs and their files are kept: a month's are dropped once its last day is this old and none of
-    its runs lives."""
+    """How long runs and their files are kept: a month's are dropped once its last day is this old and no run lives
+    that was accepted in it or in the month after it."""
 
     max_body_bytes: int = Field(default=8_388_608, ge=1024)
     """The largest body of a request."""

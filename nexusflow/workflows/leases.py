@@ -1,22 +1,10 @@
-"""Heartbeats: one thread a worker renews, in one statement, the leases of what its pool really still runs.
-
-A worker that dies or stands still renews nothing, so its leases run out; a lost child's are released at once.
-"""
-
-import threading
-from typing import Any
+"""Leases as a worker keeps them: renewed while their tasks run, let go when a process died, handed back at its end."""
 
 import sqlalchemy as sa
-from celery import signals
-from celery.exceptions import WorkerLostError
-from celery.worker import state
 
 from nexusflow.db.session import control_session
-from nexusflow.errors import ClusterUnusable
-from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
-
-log = get_logger(__name__)
+from nexusflow.workflows.statements import WAKE
 
 RENEW = sa.text(
     "UPDATE segments SET lease_until = now() + make_interval(secs => :lease)"
@@ -26,6 +14,20 @@ RENEW = sa.text(
 RELEASE = sa.text(
     "UPDATE segments SET lease_until = now() - interval '1 second' WHERE state = 'leased' AND task_id = :task"
 )
+
+# Ready and due again, so that the next pass of a dispatcher publishes it. No loss: nothing accuses the step.
+HAND_BACK = sa.text("""
+WITH freed AS (
+    UPDATE segments SET state = 'ready', fence = NULL, worker = NULL, task_id = NULL, lease_until = NULL,
+        deadline = NULL, published_at = NULL, publications = 0
+    WHERE state = 'leased' AND task_id = ANY(:tasks)
+    RETURNING run_id, tenant_id, segment, item),
+noted AS (
+    INSERT INTO run_events (run_id, tenant_id, type, item, data)
+    SELECT run_id, tenant_id, 'segment.recovered', item,
+           jsonb_build_object('segment', segment, 'reason', 'worker ended') FROM freed)
+SELECT count(*) FROM freed
+""")
 
 
 def renew(tasks: list[str]) -> int:
@@ -42,50 +44,11 @@ def release(task: str) -> None:
         connection.execute(RELEASE, {"task": task})
 
 
-class Heartbeat(threading.Thread):
-    """Renews what this worker runs until it is stopped; a database that is away is tried again at the next beat."""
-
-    def __init__(self) -> None:
-        super().__init__(name="heartbeat", daemon=True)
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Beat."""
-        while not self._stopped.wait(get_settings().heartbeat_seconds):
-            try:
-                renew([request.id for request in list(state.active_requests)])
-            except ClusterUnusable as error:
-                log.warning("heartbeat.failed", error=error.message)
-            except Exception:  # a worker without a heartbeat would lose every long step: never end for a surprise
-                log.exception("heartbeat.crashed")
-
-    def stop(self) -> None:
-        """End after the current beat."""
-        self._stopped.set()
-
-
-_heartbeats: list[Heartbeat] = []
-
-
-def _start(**_: Any) -> None:
-    _heartbeats.append(Heartbeat())
-    _heartbeats[-1].start()
-
-
-def _stop(**_: Any) -> None:
-    while _heartbeats:
-        _heartbeats.pop().stop()
-
-
-def _lost(task_id: str | None = None, exception: BaseException | None = None, **_: Any) -> None:
-    """In the worker's main process: a pool child died with the task."""
-    if task_id and isinstance(exception, WorkerLostError):
-        try:
-            release(task_id)
-        except ClusterUnusable as error:
-            log.warning("release.failed", task=task_id, error=error.message)
-
-
-signals.worker_ready.connect(_start)
-signals.worker_shutdown.connect(_stop)
-signals.task_failure.connect(_lost)
+def hand_back(tasks: list[str]) -> int:
+    """Give up what these Celery tasks hold, for others to take at once; gives how many. Raises ClusterUnusable."""
+    if not tasks:
+        return 0
+    with control_session() as connection:
+        freed = int(connection.execute(HAND_BACK, {"tasks": tasks}).scalar_one())
+        connection.execute(sa.text(WAKE))
+    return freed

@@ -38,6 +38,7 @@ class Process:
     environment: dict[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    folder: Path = ROOT
 
     def start(self) -> None:
         with self.log.open("ab") as output:
@@ -47,7 +48,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=ROOT,
+                cwd=self.folder,
                 start_new_session=True,
             )
         guardian.watch_group(self.process.pid)

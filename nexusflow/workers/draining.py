@@ -1,0 +1,86 @@
+"""How a worker ends: what runs may finish for a while; what does not is handed back, so that nobody waits for it."""
+
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import psutil  # type: ignore[import-untyped]
+from celery.worker import state
+
+from nexusflow.db.session import DATABASE_DOWN
+from nexusflow.log import get_logger
+from nexusflow.settings import get_settings
+from nexusflow.workers.processes import Presence
+from nexusflow.workflows.counters import count
+from nexusflow.workflows.leases import hand_back
+
+log = get_logger(__name__)
+LEAVING_SECONDS = 5.0
+"""How long a worker that must end at once waits for the database to take its leases back."""
+
+
+class Drain:
+    """Whether and since when this worker is asked to end. Set in signal handlers, read by the heartbeat."""
+
+    def __init__(self) -> None:
+        self.woken = threading.Event()
+        self._asked_at: float | None = None
+        self._cut = False
+        self.is_leaving = False
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the worker takes nothing new."""
+        return self._asked_at is not None
+
+    def ask(self) -> None:
+        """Take nothing new, finish what runs."""
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        self.woken.set()
+
+    def cut_short(self) -> None:
+        """End at once."""
+        self._cut = True
+        self.ask()
+
+    def patience(self) -> float:
+        """Seconds that are left for what runs; endless until the worker is asked to end."""
+        if self._cut:
+            return 0.0
+        if self._asked_at is None:
+            return float("inf")
+        return max(self._asked_at + get_settings().drain_seconds - time.monotonic(), 0.0)
+
+    def leave(self, presence: Presence) -> NoReturn:
+        """End this process and its children now, with what they hold handed back and nothing of theirs counted lost."""
+        self.is_leaving = True
+        tasks = [request.id for request in list(state.active_requests)]
+        freed: list[int] = []
+
+        def give_back() -> None:
+            try:
+                freed.append(hand_back(tasks))
+                count("handed_back", freed[0])
+                presence.forget()
+            except DATABASE_DOWN as error:
+                log.warning("drain.not_handed_back", tasks=len(tasks), error=str(error))
+
+        # In a thread: a database that does not answer must not keep a process that was told to go.
+        giver = threading.Thread(target=give_back, name="leaving", daemon=True)
+        giver.start()
+        giver.join(LEAVING_SECONDS)
+        log.warning("drain.cut", running=len(tasks), handed_back=freed[0] if freed else 0)
+        for child in psutil.Process().children(recursive=True):
+            try:
+                child.kill()
+            except psutil.Error:
+                continue
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+drain = Drain()

@@ -1,0 +1,79 @@
+"""A worker that is told to end: what runs is finished and kept, nothing else is taken, what is left is handed back."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from tests.integration.vendor import Vendor
+from tests.integration.workers.operator import Operator
+
+SLOTS = 2
+
+
+def rows(operator: Operator, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(operator.cluster.database.owner_url) as connection:
+        return connection.execute(query).fetchall()  # type: ignore[arg-type]
+
+
+def slow_steps(operator: Operator, vendor: Vendor, seconds: float, count: int = 8) -> list[str]:
+    """Runs of one slow step each, more than there are slots, so that messages are fetched ahead."""
+    version = operator.cluster.save([vendor.step("slow", body={"sleep": seconds, "answer": 1}, timeout="60s")])
+    return [operator.cluster.start(version) for _ in range(count)]
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_draining_worker_finishes_what_runs_and_takes_nothing_new(
+    make_operator: Callable[..., Operator], vendor: Vendor, pool: str
+) -> None:
+    operator = make_operator(lease_seconds=1.5)
+    operator.cluster.beat()
+    worker = operator.worker("-Q", "integration", "-c", str(SLOTS), "-P", pool)
+    runs = slow_steps(operator, vendor, 3.0)
+    operator.cluster.until(lambda: sum(len(vendor.of(run)) for run in runs) == SLOTS, "the slots are full")
+    operator.signal(worker, signal.SIGTERM)
+    state = "SELECT state FROM processes WHERE kind = 'worker'"
+    operator.cluster.until(lambda: rows(operator, state) == [("draining",)], "it says that it drains", 2)
+    assert operator.ends(worker) == 0
+    assert rows(operator, state) == []
+    called = [run for run in runs if vendor.of(run)]
+    assert len(called) == SLOTS
+    # Longer than a lease, and nobody took it away: one call, one record, no loss.
+    recovered = "SELECT count(*) FROM run_events WHERE type = 'segment.recovered'"
+    done = rows(operator, "SELECT count(*) FROM steps WHERE step = 'slow' AND state = 'succeeded'")
+    assert (done, rows(operator, recovered)) == ([(SLOTS,)], [(0,)])
+    # What was fetched ahead went back: the next worker gets it at once.
+    operator.worker("-Q", "integration,workflow", "-c", "16", "-P", "threads")
+    operator.cluster.finish_all(runs, 20)
+    assert [len(vendor.of(run)) for run in runs] == [1] * len(runs)
+
+
+@pytest.mark.parametrize(
+    ("pool", "given"),
+    [("threads", (signal.SIGTERM,)), ("prefork", (signal.SIGTERM, signal.SIGTERM)), ("threads", (signal.SIGQUIT,))],
+)
+def test_what_does_not_finish_in_time_is_handed_back_at_once(
+    make_operator: Callable[..., Operator], vendor: Vendor, pool: str, given: tuple[signal.Signals, ...]
+) -> None:
+    patience = 1.0 if given == (signal.SIGTERM,) else 60.0
+    operator = make_operator(lease_seconds=60, heartbeat_seconds=1, hint_seconds=60, drain_seconds=patience)
+    operator.cluster.beat()
+    worker = operator.worker("-Q", "integration", "-c", str(SLOTS), "-P", pool)
+    (run,) = slow_steps(operator, vendor, 6.0, count=1)
+    operator.cluster.until(lambda: len(vendor.of(run)) == 1, "the step runs")
+    began = time.monotonic()
+    for number in given:
+        operator.signal(worker, number)
+        time.sleep(0.3)
+    assert operator.ends(worker) == 0
+    assert time.monotonic() - began < patience % 60 + 3
+    assert rows(operator, "SELECT state, losses FROM segments WHERE queue = 'integration'") == [("ready", 0)]
+    assert rows(operator, "SELECT name FROM processes WHERE kind = 'worker'") == []
+    operator.worker("-Q", "integration,workflow", "-c", "4", "-P", "threads")
+    operator.cluster.until(lambda: len(vendor.of(run)) == 2, "another took it up, long before the lease's end", 5)
+    assert len(vendor.keys(run)) == 1
+    reasons = rows(operator, "SELECT data->>'reason' FROM run_events WHERE type = 'segment.recovered'")
+    assert reasons == [("worker ended",)]
+    operator.cluster.finish(run)
