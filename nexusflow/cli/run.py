@@ -70,7 +70,7 @@ class RunCommand:
             with _framed(view):
                 view.note(f"Run {run} of {version.name}, version {version.number}.")
                 watch.follow()
-            report = read_run(cluster.tenant, run)
+            report = read_run(cluster.tenant, run, whole=True)
         except LeaveNow:
             self._leave(run)
         interruption.patient = False

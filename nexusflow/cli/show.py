@@ -23,7 +23,7 @@ def show_run(name: str, *, as_json: bool) -> int:
     """Print a run: from the cluster that runs, or from the records of one that is stopped."""
     with readable_cluster() as cluster:
         run = find_run(cluster.tenant, name)
-        report = read_run(cluster.tenant, run)
+        report = read_run(cluster.tenant, run, whole=True)
         events = read_events(cluster.tenant, run, EVENTS, everything=as_json)
     if as_json:
         print_json(shown_run_document(report, events))

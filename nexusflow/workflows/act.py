@@ -15,10 +15,12 @@ from nexusflow.connectors.registry import get_action
 from nexusflow.errors import ClusterUnusable, NexusError, Permanent, StepError, Transient
 from nexusflow.log import crash_fields, get_logger
 from nexusflow.settings import get_settings
+from nexusflow.storage import StorageAway
 from nexusflow.workflows.expressions import resolve
 from nexusflow.workflows.hung import TookTooLong, within
 from nexusflow.workflows.plan import StepPlan
 from nexusflow.workflows.sandbox import get_sandbox
+from nexusflow.workflows.values import Kept
 
 log = get_logger(__name__)
 TIMED_OUT = "STEP_TIMED_OUT"
@@ -112,6 +114,8 @@ def _run(action: Action, context: StepContext, value: BaseModel) -> Any:
         return action.run(context, value)
     except StepError:
         raise
+    except StorageAway as error:
+        raise Transient("STORAGE_AWAY", error.message, error.hint, cause="platform") from error
     except ClusterUnusable as error:
         raise Transient("DATABASE_AWAY", error.message, error.hint, cause="platform") from error
     except Exception as error:
@@ -148,23 +152,49 @@ def _plain(result: Any) -> Any:
 
 
 def storable(value: Any, what: str = "output") -> Any:
-    """The value as JSON data that PostgreSQL keeps; raises Permanent where it is too large or cannot be kept."""
+    """The value as JSON data that can be kept; raises Permanent where it is too large or cannot be kept.
+
+    A large value by reference was found storable before.
+    """
+    if isinstance(value, Kept):
+        return value
     try:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError) as error:
         raise _not_plain(what, error) from None
-    limit = get_settings().max_value_bytes
-    if len(encoded) > limit:
-        raise Permanent(
-            "VALUE_TOO_LARGE",
-            f"The {what} is {len(encoded):,} bytes, more than the {limit:,} that a step may keep.",
-            "Keep less of it, or put it into object storage and pass its key.",
-        )
+    refuse_too_large(len(encoded), what)
     if b"\\u0000" in encoded and _has_nul(value):
         raise Permanent(
             "VALUE_NOT_STORABLE", f"The {what} holds a NUL character, which PostgreSQL cannot keep.", "Remove \\u0000."
         )
     return value
+
+
+def refuse_too_large(size: int, what: str = "output") -> None:
+    """Raise Permanent VALUE_TOO_LARGE for a value of more bytes of JSON than NEXUSFLOW_MAX_VALUE_BYTES."""
+    limit = get_settings().max_value_bytes
+    if size > limit:
+        raise Permanent(
+            "VALUE_TOO_LARGE",
+            f"The {what} is {size:,} bytes, more than the {limit:,} that a step may keep.",
+            "Keep less of it, put it into object storage and pass its key, or raise NEXUSFLOW_MAX_VALUE_BYTES.",
+        )
+
+
+def recordable(error: StepError) -> dict[str, Any]:
+    """The error as it is recorded: plain JSON of at most NEXUSFLOW_MAX_ERROR_BYTES, its details left out if need be."""
+    limit, shown = get_settings().max_error_bytes, error.as_dict()
+    try:
+        storable(shown, "error")
+        size = len(orjson.dumps(shown))
+    except StepError:
+        size = limit + 1
+    if size <= limit:
+        return shown
+    text = error.message.replace("\x00", "")
+    room = limit // 8  # a character takes six bytes at the most in JSON, and a code and a hint are short
+    short = Permanent(error.code[:100], text if len(text) <= room else f"{text[:room]}…", error.hint[:500], error.cause)
+    return short.as_dict() | {"shortened": True}
 
 
 def _not_plain(what: str, error: Exception) -> Permanent:

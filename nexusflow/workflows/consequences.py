@@ -97,7 +97,7 @@ class Consequences:
         items, step = row.items or [], self._plan.steps[row.step]
         body = self._plan.scopes[row.step]
         lanes = min(len(items), step.spec["with"]["max_parallel"])
-        row.cursor = lanes
+        row.cursor, row.items_count = lanes, len(items)
         self.effects.rows.append(row)
         if not items:
             self.effects.followers.append(follower(self._plan, self._plan.closers[row.step], row.item))

@@ -2,19 +2,31 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import Permanent, StepError, Transient
 from nexusflow.log import crash_fields, get_logger
 from nexusflow.settings import get_settings
-from nexusflow.workflows.act import FileOpener, Place, perform, retry_delay, storable
+from nexusflow.storage import StorageAway
+from nexusflow.workflows.act import (
+    FileOpener,
+    Place,
+    perform,
+    recordable,
+    refuse_too_large,
+    retry_delay,
+    storable,
+)
 from nexusflow.workflows.consequences import Consequences, patience
 from nexusflow.workflows.expressions import is_true, resolve
+from nexusflow.workflows.insist import insist
 from nexusflow.workflows.outcomes import LIST, Key, Outcome, Surroundings, child_item, fetch_items
 from nexusflow.workflows.plan import Op, Plan, Scope, Segment, StepPlan
 from nexusflow.workflows.sandbox import get_sandbox
 from nexusflow.workflows.states import STEP_TERMINAL, join_met
+from nexusflow.workflows.values import Kept, resolved
 from nexusflow.workflows.work import Claim, Effects, Ending, Row, record
 
 log = get_logger(__name__)
@@ -63,6 +75,11 @@ class Execution:
                 waiting.rows[:0] = self._consequences.effects.rows  # a pure step's record waited for this one's
                 raise
         return self._consequences.effects
+
+    @property
+    def unrecorded(self) -> list[Row]:
+        """What is done and not written yet."""
+        return self._consequences.effects.rows
 
     def next_range(self, lo: int, hi: int) -> None:
         """Go on as the same lane with further items."""
@@ -176,6 +193,8 @@ class Execution:
                 row.output = self._act(plan, item, row.attempts)
         except StepError as error:
             self._failed(row, plan, error)
+        except StorageAway:
+            raise
         except Exception as error:
             self._failed(row, plan, self._defect(error, op.path))
         row.seconds = time.monotonic() - started
@@ -203,11 +222,11 @@ class Execution:
     def _failed(self, row: Row, plan: StepPlan, error: StepError) -> None:
         retry = plan.spec.get("retry")
         if isinstance(error, Transient) and retry and row.attempts <= retry["max"]:
-            row.state, row.error = "retrying", error.as_dict()
+            row.state, row.error = "retrying", recordable(error)
             delay = retry_delay(retry, row.attempts, error.retry_in)
             raise Waiting([row], delay, row.attempts)
         row.state = "timed_out" if error.code == "STEP_TIMED_OUT" else "failed"
-        row.error = error.as_dict()
+        row.error = recordable(error)
 
     def _wanted(self, plan: StepPlan, item: str) -> bool:
         when = plan.spec.get("when")
@@ -221,7 +240,10 @@ class Execution:
         row.state = "running"
         if plan.spec["type"] == "foreach":
             known = self._around.known.get((plan.path + LIST, row.item))
-            row.items = known.items if known is not None and known.items is not None else self._items(plan, row.item)
+            if known is not None and known.items is not None:
+                row.items = resolved(known.items)
+            else:
+                row.items = self._items(plan, row.item)
             self._consequences.open_foreach(row)
         else:
             branch = self._branch(plan, row.item)
@@ -277,7 +299,7 @@ class Execution:
             self._refuse_if_condemned()
             row.output = storable(value())
         except StepError as error:
-            row.state, row.error = "failed", error.as_dict()
+            row.state, row.error = "failed", recordable(error)
         except DATABASE_DOWN:
             raise
         except Exception as error:
@@ -303,7 +325,9 @@ class Execution:
     def _collect(self, foreach: str, prefix: str) -> list[Any]:
         skip = self._plan.steps[foreach].spec["with"]["on_item_error"] == "skip"
         outcomes = fetch_items(self._claim, foreach, prefix)
-        return [each.output for each in outcomes if not (skip and each.state != "succeeded")]
+        found = [each.output for each in outcomes if not (skip and each.state != "succeeded")]
+        refuse_too_large(sum(each.size for each in found if isinstance(each, Kept)))  # before they are in memory
+        return [resolved(each) for each in found]
 
     # What the ops read and write.
 
@@ -353,5 +377,6 @@ class Execution:
         if effects.ending or effects.followers or effects.dropped:
             return  # a scope's end and what follows from it are written together
         rows, effects.rows = effects.rows, []
-        if not record(self._claim, rows, next_timeout=patience(self._plan, self._segment, upcoming)):
+        timeout = patience(self._plan, self._segment, upcoming)
+        if not insist(partial(record, self._claim, rows, next_timeout=timeout)):
             raise RunEnding

@@ -53,15 +53,8 @@ files = sa.Table(
     sa.Column("media_type", sa.Text),
     sa.Column("size", sa.BigInteger),
     sa.Column("sha256", sa.Text),
-)
-
-file_chunks = sa.Table(
-    "file_chunks",
-    metadata,
-    _id("file_id", primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    _id("tenant_id"),
-    sa.Column("data", sa.LargeBinary),
+    sa.Column("kept_at", sa.Text),
+    sa.Column("created_at", _TIME),
 )
 
 runs = sa.Table(
@@ -76,7 +69,9 @@ runs = sa.Table(
     sa.Column("ending_at", _TIME),
     sa.Column("cause", sa.Text),
     sa.Column("input", JSONB),
+    sa.Column("input_at", sa.Text),
     sa.Column("output", JSONB),
+    sa.Column("output_at", sa.Text),
     sa.Column("error", JSONB),
     sa.Column("accepted_at", _TIME),
     sa.Column("started_at", _TIME),
@@ -94,8 +89,11 @@ steps = sa.Table(
     sa.Column("state", sa.Text),
     sa.Column("attempts", sa.Integer),
     sa.Column("output", JSONB),
+    sa.Column("output_at", sa.Text),
     sa.Column("error", JSONB),
     sa.Column("items", JSONB),
+    sa.Column("items_at", sa.Text),
+    sa.Column("items_count", sa.Integer),
     sa.Column("cursor", sa.Integer),
     sa.Column("started_at", _TIME),
     sa.Column("finished_at", _TIME),

@@ -12,7 +12,7 @@ import orjson
 from nexusflow.db.session import tenant_pipeline
 from nexusflow.workflows.plan import Plan, Scope
 from nexusflow.workflows.states import STEP_TERMINAL
-from nexusflow.workflows.values import RecentlyUsed
+from nexusflow.workflows.values import Kept, RecentlyUsed, reference
 from nexusflow.workflows.work import Claim
 
 CACHE_BYTES = 32 * 1024 * 1024
@@ -20,17 +20,13 @@ CACHE_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Outcome:
-    """One step's record as a follower sees it; ``items`` is a foreach's list."""
+    """One step's record as a follower sees it; ``items`` is a foreach's list. What is large is a ``Kept``."""
 
     state: str
     output: Any = None
     error: dict[str, Any] | None = None
-    items: list[Any] | None = None
+    items: list[Any] | Kept | None = None
     attempts: int = 1
-
-    def view(self) -> dict[str, Any]:
-        """What ``steps.<id>`` is in an expression."""
-        return {"output": self.output, "state": self.state, "error": self.error}
 
 
 Key = tuple[str, str]
@@ -41,8 +37,9 @@ LIST = "[]"
 _outcomes: RecentlyUsed[Outcome] = RecentlyUsed(CACHE_BYTES)
 
 FETCH = """
-SELECT k.name, s.item, s.state, CASE WHEN NOT k.list THEN s.output END, s.error, CASE WHEN k.list THEN s.items END,
-       s.attempts, pg_column_size(CASE WHEN k.list THEN s.items ELSE s.output END)
+SELECT k.name, s.item, s.state, CASE WHEN k.list THEN s.items ELSE s.output END,
+       CASE WHEN k.list THEN s.items_at ELSE s.output_at END, s.error, s.attempts,
+       pg_column_size(CASE WHEN k.list THEN s.items ELSE s.output END)
 FROM unnest(%(names)s::text[], %(steps)s::text[], %(items)s::text[], %(lists)s::bool[]) AS k(name, step, item, list)
 JOIN steps s ON s.run_id = %(run)s AND s.step = k.step AND s.item = k.item
 """
@@ -70,7 +67,10 @@ def fetch(claim: Claim, keys: Iterable[Key]) -> dict[Key, Outcome]:
         with tenant_pipeline(claim.hint.tenant) as pipeline:
             pipeline.begin()
             rows = pipeline.run(FETCH, parameters)
-        for name, item, state, output, error, items, attempts, size in rows.fetchall():
+        for name, item, state, inline, kept_at, error, attempts, size in rows.fetchall():
+            value = reference(claim.hint.tenant, inline, kept_at)
+            is_list = name.endswith(LIST)
+            output, items = (None, value) if is_list else (value, None)
             found[name, item] = outcome = Outcome(state, output, error, items, attempts)
             if state in STEP_TERMINAL or items is not None:
                 _outcomes.put((run, name, item), outcome, 4 * (size or 0) + 500)
@@ -78,7 +78,7 @@ def fetch(claim: Claim, keys: Iterable[Key]) -> dict[Key, Outcome]:
 
 
 FETCH_ITEMS = """
-SELECT state, output, error FROM steps
+SELECT state, output, output_at, error FROM steps
 WHERE run_id = %(run)s AND step = %(foreach)s AND item <> %(prefix)s AND starts_with(item, %(stem)s)
 ORDER BY string_to_array(item, '.')::int[]
 """
@@ -91,7 +91,8 @@ def fetch_items(claim: Claim, foreach: str, prefix: str) -> list[Outcome]:
         pipeline.begin()
         parameters = {"run": claim.hint.run, "foreach": foreach, "prefix": prefix, "stem": stem}
         rows = pipeline.run(FETCH_ITEMS, parameters)
-    return [Outcome(state, output, error) for state, output, error in rows.fetchall()]
+    tenant = claim.hint.tenant
+    return [Outcome(state, reference(tenant, output, at), error) for state, output, at, error in rows.fetchall()]
 
 
 def item_prefix(item: str, depth: int) -> str:
@@ -111,6 +112,7 @@ class Surroundings:
         self._plan = plan
         self._claim = claim
         self._input = input_value
+        self._loaded: dict[Kept, Any] = {}
         self.known: dict[Key, Outcome] = {}
 
     def scopes(self, scope: str) -> list[Scope]:
@@ -137,12 +139,16 @@ class Surroundings:
             self.known.update(fetch(self._claim, wanted))
 
     def expression_scope(self, refs: Iterable[str], scope: str, item: str) -> dict[str, Any]:
-        """The roots of an expression: ``input``, ``steps``, ``run`` and the loop variables of the foreaches around."""
+        """The roots of an expression: ``input``, ``steps``, ``run`` and the loop variables of the foreaches around.
+
+        Loads what is large. Raises Permanent VALUE_MISSING, StorageAway.
+        """
         steps = {}
         for ref in refs:
             outcome = self.known.get((ref, item_prefix(item, self._depth_of(ref))))
-            steps[ref.rpartition("/")[2]] = (outcome or Outcome("pending")).view()
-        roots: dict[str, Any] = {"input": self._input, "steps": steps, "run": {"id": self._claim.hint.run}}
+            steps[ref.rpartition("/")[2]] = self._view(outcome or Outcome("pending"))
+        given = self._whole(self._input)
+        roots: dict[str, Any] = {"input": given, "steps": steps, "run": {"id": self._claim.hint.run}}
         for around in self.scopes(scope):
             if around.kind == "foreach":
                 self._add_loop_variables(roots, around, item)
@@ -152,8 +158,20 @@ class Surroundings:
         foreach = self.known.get((around.step + LIST, item_prefix(item, around.depth - 1)))
         index = int(item.split(".")[around.depth - 1])
         name = self._plan.steps[around.step].spec["with"]["as"]
-        roots[name] = (foreach.items or [])[index] if foreach else None
+        roots[name] = (self._whole(foreach.items) or [])[index] if foreach else None
         roots[f"{name}_index"] = index
+
+    def _view(self, outcome: Outcome) -> dict[str, Any]:
+        """What ``steps.<id>`` is in an expression."""
+        return {"output": self._whole(outcome.output), "state": outcome.state, "error": outcome.error}
+
+    def _whole(self, value: Any) -> Any:
+        """The value itself; a large one is loaded once a claim, even if it is too large for the process's cache."""
+        if not isinstance(value, Kept):
+            return value
+        if value not in self._loaded:
+            self._loaded[value] = value.load()
+        return self._loaded[value]
 
     def _depth_of(self, step: str) -> int:
         return self._plan.scopes[self._plan.steps[step].scope].depth
@@ -171,4 +189,5 @@ class Runs:
 
     def put(self, run: str, value: Any) -> None:
         """Keep a run's input."""
-        self._inputs.put(run, (value,), 4 * len(orjson.dumps(value)) + 200)
+        size = 0 if isinstance(value, Kept) else len(orjson.dumps(value))
+        self._inputs.put(run, (value,), 4 * size + 200)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from nexusflow.db.session import tenant_session
 from nexusflow.schemas import MASK, sensitive_leaves
 from nexusflow.workflows.report_rows import RunRecords
+from nexusflow.workflows.values import read
 
 LEAST_CHARACTERS = 4
 """Shorter values are not looked for: they stand in half of all texts."""
@@ -21,7 +22,7 @@ _NEVER_DATA = ("code", "cause", "step", "item")
 
 # An input without anything sensitive is not even read.
 SENSITIVE_INPUT = sa.text("""
-SELECT r.input, v.config -> 'input' -> 'schema' AS schema
+SELECT r.input, r.input_at, v.config -> 'input' -> 'schema' AS schema
 FROM runs r JOIN workflow_versions v ON v.id = r.version_id
 WHERE r.id = :run AND strpos((v.config -> 'input' -> 'schema')::text, '"x-sensitive"') > 0
 """)
@@ -103,7 +104,12 @@ def _forms(secret: Any) -> set[str]:
 
 @lru_cache(maxsize=16)
 def redaction_of(tenant: str, run: str) -> Redaction:
-    """What to keep out of all that is shown of a run; an input never changes. Raises ClusterUnusable."""
+    """What to keep out of all that is shown of a run; an input never changes.
+
+    Raises ClusterUnusable, and ObjectMissing where a large input is gone: what cannot be looked for is not shown.
+    """
     with tenant_session(tenant) as connection:
         row = connection.execute(SENSITIVE_INPUT, {"run": run}).first()
-    return Redaction(sensitive_leaves(row.schema, row.input)) if row is not None else Redaction()
+    if row is None:
+        return Redaction()
+    return Redaction(sensitive_leaves(row.schema, read(tenant, row.input, row.input_at)))

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from nexusflow.db.session import tenant_session
 from nexusflow.errors import InvalidInput, NotFound
 from nexusflow.schemas import mask
+from nexusflow.workflows import values
 from nexusflow.workflows.plans import plan_of
 from nexusflow.workflows.redaction import Redaction, redaction_of
 from nexusflow.workflows.report_rows import read_records
@@ -31,7 +32,9 @@ FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON 
 WHERE r.id = :run
 """
 HEAD = sa.text(_HEAD.format(more=""))
-HEAD_WITH_DATA = sa.text(_HEAD.format(more=", r.input, r.output, v.config -> 'input' -> 'schema' AS schema"))
+HEAD_WITH_DATA = sa.text(
+    _HEAD.format(more=", r.input, r.input_at, r.output, r.output_at, v.config -> 'input' -> 'schema' AS schema")
+)
 EVENTS = sa.text("""
 SELECT at, type, step, item, data FROM run_events
 WHERE run_id = :run AND (:everything OR coalesce(item, '') = '' OR type <> 'step.succeeded')
@@ -87,9 +90,12 @@ class EventReport:
     data: dict[str, Any]
 
 
-def read_run(tenant: str, run: str) -> RunReport:
-    """The whole report of a run. Raises NotFound, ClusterUnusable."""
-    return _read(tenant, run, with_data=True)
+def read_run(tenant: str, run: str, *, whole: bool = False) -> RunReport:
+    """The report of a run. ``whole``: with its input and output even where they are large; else a note of their size.
+
+    Raises NotFound, ClusterUnusable.
+    """
+    return _read(tenant, run, with_data=True, whole=whole)
 
 
 def read_progress(tenant: str, run: str) -> RunReport:
@@ -100,7 +106,7 @@ def read_progress(tenant: str, run: str) -> RunReport:
     return _read(tenant, run, with_data=False)
 
 
-def _read(tenant: str, run: str, *, with_data: bool) -> RunReport:
+def _read(tenant: str, run: str, *, with_data: bool, whole: bool = False) -> RunReport:
     with tenant_session(tenant) as connection:
         head = connection.execute(HEAD_WITH_DATA if with_data else HEAD, {"run": run}).mappings().first()
         if head is None:
@@ -109,12 +115,13 @@ def _read(tenant: str, run: str, *, with_data: bool) -> RunReport:
         records = read_records(connection, plan, run)
     tells_data = with_data or head["error"] is not None or records.failures
     redaction = redaction_of(tenant, run) if tells_data else Redaction()
-    summary = _summary(head, redaction)
+    show = values.read if whole else values.shown
+    given, output = (show(tenant, head.get(name), head.get(f"{name}_at")) for name in ("input", "output"))
+    summary = _summary(head, redaction, given, output)
     return RunReport(summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal))
 
 
-def _summary(head: sa.RowMapping, redaction: Redaction) -> RunSummary:
-    given = head.get("input")
+def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any) -> RunSummary:
     end = head["finished_at"] or head["read_at"]
     return RunSummary(
         id=str(head["id"]),
@@ -125,7 +132,7 @@ def _summary(head: sa.RowMapping, redaction: Redaction) -> RunSummary:
         cause=head["cause"],
         error=redaction.error(head["error"]),
         input=redaction.value(mask(head.get("schema") or {}, given)) if given is not None else None,
-        output=redaction.value(head.get("output")),
+        output=redaction.value(output),
         accepted_at=head["accepted_at"],
         started_at=head["started_at"],
         finished_at=head["finished_at"],

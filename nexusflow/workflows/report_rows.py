@@ -20,7 +20,7 @@ FAILURES_SHOWN = 3
 COUNTS = sa.text("""
 SELECT step, CASE item WHEN '' THEN 0 ELSE 1 + length(item) - length(replace(item, '.', '')) END AS level, state,
        count(*) AS records, max(attempts) AS attempts, min(started_at) AS started_at, max(finished_at) AS finished_at,
-       sum(jsonb_array_length(items)) AS items, max(cursor) AS cursor
+       sum(coalesce(items_count, jsonb_array_length(items))) AS items, max(cursor) AS cursor
 FROM steps WHERE run_id = :run GROUP BY step, level, state
 """)
 

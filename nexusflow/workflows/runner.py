@@ -7,17 +7,16 @@ what this worker may do at once it goes on with, without a message.
 
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
-from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
+from nexusflow.storage import StorageAway
 from nexusflow.workflows import work
 from nexusflow.workflows.act import FileOpener
 from nexusflow.workflows.consequences import CONTROL_OPS
 from nexusflow.workflows.execution import Execution, RunDone, RunEnding, Waiting
+from nexusflow.workflows.insist import insist
 from nexusflow.workflows.outcomes import Runs
 from nexusflow.workflows.plan import Plan
 from nexusflow.workflows.plans import plan_of
@@ -25,11 +24,11 @@ from nexusflow.workflows.publish import publish
 from nexusflow.workflows.work import Claim, Effects, FenceLost, Fired, Hint, Holder
 
 SLICE_SECONDS = 0.25
-INSIST_SECONDS = 900.0
+STORAGE_PAUSE = 5.0
+"""Seconds until a segment is tried again that could not read what it needs."""
 
 log = get_logger(__name__)
 _runs = Runs()
-T = TypeVar("T")
 
 
 class NotClaimed(Exception):
@@ -92,23 +91,29 @@ class Runner:
             try:
                 effects = execution.run()
             except Waiting as waiting:
-                _insist(partial(work.wait, claim, waiting.rows, delay=waiting.delay, attempts=waiting.attempts))
+                insist(partial(work.wait, claim, waiting.rows, delay=waiting.delay, attempts=waiting.attempts))
+                return Done(returns=False, fired=[])
+            except StorageAway as error:
+                # No attempt of the step's and no loss of a worker: it waits until what it reads can be read.
+                log.warning("storage.away", run=claim.hint.run, error=str(error))
+                rows, attempts = execution.unrecorded, claim.attempts + 1
+                insist(partial(work.wait, claim, rows, delay=STORAGE_PAUSE, attempts=attempts))
                 return Done(returns=False, fired=[])
             except RunEnding:
-                _insist(partial(work.settle, claim, Effects()))
-                _insist(partial(work.finish_ending, tenant, claim.hint.run))
+                insist(partial(work.settle, claim, Effects()))
+                insist(partial(work.finish_ending, tenant, claim.hint.run))
                 return Done(returns=False, fired=[])
             except RunDone as end:
-                _insist(partial(work.succeed, claim, end.output))
+                insist(partial(work.succeed, claim, end.output))
                 return Done(returns=True, fired=[])
             self._choose_mine(claim, effects, carried)
-            settled = _insist(partial(work.settle, claim, effects))
+            settled = insist(partial(work.settle, claim, effects))
             fired += settled.fired
             if settled.range is None:
                 break
             execution.next_range(*settled.range)
             if time.monotonic() > self._until:
-                _insist(partial(work.hand_over, claim))
+                insist(partial(work.hand_over, claim))
                 fired.append(Fired(claim.hint.segment, claim.hint.item, claim.hint.lo, claim.hi, leased=False))
                 break
         return self._publish(plan, claim, fired, carried)
@@ -142,18 +147,3 @@ class Runner:
                 ready.append(each)
         publish(plan, claim.hint.tenant, claim.hint.run, ready)
         return Done(returns, sorted(ids))
-
-
-def _insist(write: Callable[[], T]) -> T:
-    """Write, and again while the database is away: the effect is done, and nobody else can take the segment either."""
-    until = time.monotonic() + INSIST_SECONDS
-    pause = 0.05
-    while True:
-        try:
-            return write()
-        except DATABASE_DOWN as error:
-            if time.monotonic() + pause > until:
-                raise
-            log.warning("database.away", error=str(error))
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)

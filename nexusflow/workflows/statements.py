@@ -14,7 +14,8 @@ FROM runs r
 WHERE s.run_id = %(run)s AND s.segment = %(segment)s AND s.item = %(item)s AND s.lo = %(lo)s
   AND s.state = 'ready' AND s.due_at <= now()
   AND r.id = s.run_id AND r.ending IS NULL AND r.status IN ('queued', 'running')
-RETURNING s.hi, s.queue, s.attempts, s.losses, s.verdict, r.version_id, CASE WHEN %(known)s THEN NULL ELSE r.input END
+RETURNING s.hi, s.queue, s.attempts, s.losses, s.verdict, r.version_id, CASE WHEN %(known)s THEN NULL ELSE r.input END,
+    CASE WHEN %(known)s THEN NULL ELSE r.input_at END
 """
 
 START = """
@@ -29,17 +30,19 @@ INSERT INTO run_events (run_id, tenant_id, type) SELECT id, %(tenant)s, 'run.sta
 RECORD = """
 WITH incoming AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(step text, item text, state text, attempts int, output jsonb,
-        error jsonb, items jsonb, cursor int, seconds float8, event bool)),
+        output_at text, error jsonb, items jsonb, items_at text, items_count int, cursor int, seconds float8,
+        event bool)),
 recorded AS (
-    INSERT INTO steps (run_id, step, item, tenant_id, state, attempts, output, error, items, cursor,
-                       started_at, finished_at)
-    SELECT %(run)s, x.step, x.item, %(tenant)s, x.state, x.attempts, x.output, x.error, x.items, x.cursor,
+    INSERT INTO steps (run_id, step, item, tenant_id, state, attempts, output, output_at, error, items, items_at,
+                       items_count, cursor, started_at, finished_at)
+    SELECT %(run)s, x.step, x.item, %(tenant)s, x.state, x.attempts, x.output, x.output_at, x.error, x.items,
+           x.items_at, x.items_count, x.cursor,
            clock_timestamp() - make_interval(secs => x.seconds),
            CASE WHEN x.state NOT IN ('running', 'retrying') THEN clock_timestamp() END
     FROM incoming x
     ON CONFLICT (run_id, step, item) DO UPDATE
-        SET state = excluded.state, attempts = excluded.attempts, output = excluded.output, error = excluded.error,
-            finished_at = excluded.finished_at
+        SET state = excluded.state, attempts = excluded.attempts, output = excluded.output,
+            output_at = excluded.output_at, error = excluded.error, finished_at = excluded.finished_at
         WHERE steps.state IN ('running', 'retrying')
     RETURNING step, item, state, attempts, error)
 INSERT INTO run_events (run_id, tenant_id, type, step, item, data)
@@ -70,7 +73,7 @@ INSERT INTO run_events (run_id, tenant_id, type) SELECT id, tenant_id, 'run.' ||
 
 SUCCEED = """
 WITH finished AS (
-    UPDATE runs SET status = 'succeeded', output = %(output)s::jsonb, finished_at = now()
+    UPDATE runs SET status = 'succeeded', output = %(output)s::jsonb, output_at = %(output_at)s, finished_at = now()
     WHERE id = %(run)s AND status = 'running' AND ending IS NULL RETURNING id),
 gone AS (DELETE FROM segments s USING finished f WHERE s.run_id = f.id)
 INSERT INTO run_events (run_id, tenant_id, type) SELECT id, %(tenant)s, 'run.succeeded' FROM finished
@@ -127,8 +130,8 @@ WHERE run_id = %(run)s AND step = %(foreach)s AND item = %(prefix)s AND state = 
 """
 
 _TURN = f"""
-    SELECT s.cursor - %(take)s AS lo, LEAST(s.cursor, jsonb_array_length(s.items)) AS hi,
-           jsonb_array_length(s.items) AS total
+    SELECT s.cursor - %(take)s AS lo, LEAST(s.cursor, coalesce(s.items_count, jsonb_array_length(s.items))) AS hi,
+           coalesce(s.items_count, jsonb_array_length(s.items)) AS total
     FROM steps s WHERE s.run_id = %(run)s AND s.step = %(foreach)s AND s.item = %(prefix)s AND s.state = 'running'
       AND {_MY_TURN}
 """

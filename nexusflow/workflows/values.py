@@ -80,6 +80,29 @@ def stored(tenant: str, run_id: str, value: Any) -> tuple[str | None, str | None
     return None, keep(tenant, run_id, encoded)
 
 
+def kept_rows(tenant: str, run_id: str, rows: list[dict[str, Any]]) -> bytes:
+    """Records as one JSON list, with what is large in ``output`` and ``items`` kept and named by ``…_at`` instead.
+
+    Where all of it together is small, as nearly always, it is encoded once and that is all. Raises StorageAway.
+    """
+    encoded = orjson.dumps(rows)
+    if len(encoded) <= get_settings().inline_bytes and not any(isinstance(row["output"], Kept) for row in rows):
+        return encoded
+    return orjson.dumps([_kept_row(tenant, run_id, row) for row in rows])
+
+
+def _kept_row(tenant: str, run_id: str, row: dict[str, Any]) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for name in ("output", "items"):
+        value = row[name]
+        if isinstance(value, Kept):
+            changed |= {name: None, f"{name}_at": value.key}
+        elif value is not None:
+            inline, key = stored(tenant, run_id, value)
+            changed |= {name: orjson.Fragment(inline)} if inline is not None else {name: None, f"{name}_at": key}
+    return row | changed
+
+
 def keep(tenant: str, run_id: str, encoded: bytes) -> str:
     """Put a value's JSON into the storage under its run, and give its key. Raises StorageAway."""
     return storage.put(tenant, run_id, encoded)
@@ -90,22 +113,8 @@ def loaded(tenant: str, inline: Any, key: str | None) -> Any:
 
     Raises Permanent VALUE_MISSING, StorageAway.
     """
-    if key is None:
-        return inline
-    found = _loaded.get((tenant, key))
-    if found is None:
-        with _loading[hash(key) % len(_loading)]:  # many threads may want the same one at once
-            found = _loaded.get((tenant, key))
-            if found is None:
-                encoded = _read(tenant, key)
-                found = (orjson.loads(encoded),)
-                _loaded.put((tenant, key), found, _GROWTH * len(encoded) + 200)
-    return found[0]
-
-
-def _read(tenant: str, key: str) -> bytes:
     try:
-        return storage.get(tenant, key)
+        return read(tenant, inline, key)
     except storage.ObjectMissing as missing:
         raise Permanent(
             "VALUE_MISSING",
@@ -113,6 +122,21 @@ def _read(tenant: str, key: str) -> bytes:
             missing.hint,
             cause="platform",
         ) from missing
+
+
+def read(tenant: str, inline: Any, key: str | None) -> Any:
+    """Like ``loaded``, for readers outside a step. Raises ObjectMissing, StorageAway."""
+    if key is None:
+        return inline
+    found = _loaded.get((tenant, key))
+    if found is None:
+        with _loading[hash(key) % len(_loading)]:  # many threads may want the same one at once
+            found = _loaded.get((tenant, key))
+            if found is None:
+                encoded = storage.get(tenant, key)
+                found = (orjson.loads(encoded),)
+                _loaded.put((tenant, key), found, _GROWTH * len(encoded) + 200)
+    return found[0]
 
 
 def reference(tenant: str, inline: Any, key: str | None) -> Any:
@@ -123,6 +147,11 @@ def reference(tenant: str, inline: Any, key: str | None) -> Any:
 def resolved(value: Any) -> Any:
     """The value, loaded if it is a ``Kept``. Raises Permanent VALUE_MISSING, StorageAway."""
     return value.load() if isinstance(value, Kept) else value
+
+
+def shown(tenant: str, inline: Any, key: str | None) -> Any:
+    """The value of a row for people: a large one as a note."""
+    return inline if key is None else note(tenant, key)
 
 
 def note(tenant: str, key: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import psycopg
 from nexusflow.db.session import Pipeline, tenant_pipeline
 from nexusflow.settings import get_settings
 from nexusflow.workflows import statements as sql
+from nexusflow.workflows.values import Kept, kept_rows, reference, stored
 
 
 class FenceLost(Exception):
@@ -87,6 +88,7 @@ class Row:
     attempts: int = 1
     seconds: float = 0.0
     items: list[Any] | None = None
+    items_count: int | None = None
     cursor: int | None = None
     event: bool = True
 
@@ -185,20 +187,21 @@ def claim(hint: Hint, holder: Holder, *, known: bool) -> Claim | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    taken.hi, taken.queue, taken.attempts, taken.losses, taken.verdict, version, taken.input = row
-    taken.version = str(version)
+    taken.hi, taken.queue, taken.attempts, taken.losses, taken.verdict, version, given, given_at = row
+    taken.version, taken.input = str(version), reference(hint.tenant, given, given_at)
     return taken
 
 
 def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> bool:
     """Write steps' records while the segment goes on; False when the run is ending, so nothing new may start.
 
-    ``next_timeout``: seconds until the control plane takes the next step for hung. Raises FenceLost.
+    ``next_timeout``: seconds until the control plane takes the next step for hung. Raises FenceLost, StorageAway.
     """
+    written = _rows_json(claim, rows)
     with _held(claim) as pipeline:
         pipeline.begin()
         pipeline.run(sql.HOLD, claim.key)
-        _insert_rows(pipeline, claim, rows)
+        _insert_rows(pipeline, claim, written)
         pipeline.run(sql.NEXT_STEP, claim.key | {"timeout": next_timeout})
         ending = pipeline.run(sql.ENDING, claim.key)
     found = ending.fetchone()
@@ -206,11 +209,15 @@ def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> bool:
 
 
 def wait(claim: Claim, rows: list[Row], *, delay: float, attempts: int) -> None:
-    """Record an attempt that failed and hand the segment back, due again in ``delay`` seconds. Raises FenceLost."""
+    """Record an attempt that failed and hand the segment back, due again in ``delay`` seconds.
+
+    Raises FenceLost, StorageAway.
+    """
+    written = _rows_json(claim, rows)
     with _held(claim) as pipeline:
         pipeline.begin()
         pipeline.run(sql.HOLD, claim.key)
-        _insert_rows(pipeline, claim, rows)
+        _insert_rows(pipeline, claim, written)
         pipeline.run(sql.WAIT, claim.key | {"delay": delay, "attempts": attempts})
         pipeline.run(sql.WAKE, {})
 
@@ -219,15 +226,16 @@ def settle(claim: Claim, effects: Effects) -> Settled:
     """Record what is left and, right after that commit, let follow what follows; all in one round trip.
 
     The second transaction sees every record committed before it, so of two last members one sees both.
-    Raises FenceLost.
+    Raises FenceLost, StorageAway.
     """
     moved: psycopg.Cursor[Any] | None = None
     fired: list[psycopg.Cursor[Any]] = []
+    written = _rows_json(claim, effects.rows)
     with _held(claim) as pipeline:
         if effects.rows or effects.ending:
             pipeline.begin()
             pipeline.run(sql.HOLD, claim.key)
-            _insert_rows(pipeline, claim, effects.rows)
+            _insert_rows(pipeline, claim, written)
             if effects.ending:
                 pipeline.run(sql.END_RUN, claim.key | _ending(effects.ending))
         # Losing this commit in a crash only leaves an expired lease: the segment is settled again.
@@ -251,11 +259,16 @@ def settle(claim: Claim, effects: Effects) -> Settled:
 
 
 def succeed(claim: Claim, output: Any) -> None:
-    """End the run well, with its output; its live rows go with it. Raises FenceLost."""
+    """End the run well, with its output; its live rows go with it. Raises FenceLost, StorageAway."""
+    if isinstance(output, Kept):
+        parameters: dict[str, Any] = {"output": None, "output_at": output.key}
+    else:
+        inline, key = stored(claim.hint.tenant, claim.hint.run, output)
+        parameters = {"output": inline, "output_at": key}
     with _held(claim) as pipeline:
         pipeline.begin()
         pipeline.run(sql.HOLD, claim.key)
-        pipeline.run(sql.SUCCEED, claim.key | {"output": _json(output)})
+        pipeline.run(sql.SUCCEED, claim.key | parameters)
         pipeline.run(sql.DONE, claim.key)
 
 
@@ -291,9 +304,16 @@ def _take_turn(
     return moved, fired
 
 
-def _insert_rows(pipeline: Pipeline, claim: Claim, rows: list[Row]) -> None:
-    if rows:
-        pipeline.run(sql.RECORD, claim.key | {"rows": _json([row.__dict__ for row in rows])})
+def _insert_rows(pipeline: Pipeline, claim: Claim, written: str | None) -> None:
+    if written is not None:
+        pipeline.run(sql.RECORD, claim.key | {"rows": written})
+
+
+def _rows_json(claim: Claim, rows: list[Row]) -> str | None:
+    """The records as JSON, their large values kept in the storage first: no transaction is open yet."""
+    if not rows:
+        return None
+    return kept_rows(claim.hint.tenant, claim.hint.run, [row.__dict__ for row in rows]).decode()
 
 
 def _ending(ending: Ending) -> dict[str, Any]:

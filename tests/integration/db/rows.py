@@ -13,8 +13,6 @@ INSERTS = {
     " plan) VALUES (%(id)s, %(tenant)s, %(parent)s, %(number)s, %(name)s, 'text', '{}', '{}')",
     "files": "INSERT INTO files (id, tenant_id, name, media_type, size, sha256)"
     " VALUES (%(id)s, %(tenant)s, 'x', 'y', 1, 'z')",
-    "file_chunks": "INSERT INTO file_chunks (file_id, number, tenant_id, data)"
-    " VALUES (%(file)s, %(number)s, %(tenant)s, 'x')",
     "runs": "INSERT INTO runs (id, tenant_id, workflow_id, version_id, input)"
     " VALUES (%(id)s, %(tenant)s, %(id)s, %(id)s, '{}')",
     "steps": "INSERT INTO steps (run_id, step, tenant_id, state) VALUES (%(id)s, 'a', %(tenant)s, 'running')",

@@ -113,7 +113,7 @@ def test_the_roles_have_no_power(filled: Database, role: str) -> None:
         "SELECT error FROM runs",
         "SELECT * FROM steps",
         "SELECT source FROM workflow_versions",
-        "SELECT data FROM file_chunks",
+        "SELECT data FROM object_chunks",
         "SELECT data FROM run_events",
         "DELETE FROM runs",
         "UPDATE runs SET input = '{}'",
