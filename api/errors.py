@@ -1,0 +1,186 @@
+"""Errors as HTTP shows them: a code of a fixed list, what is wrong, what to do; never a trace."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Meta, failure
+from api.visits import visit_of
+from nexusflow.db.session import DATABASE_DOWN
+from nexusflow.errors import NexusError, NotFound, Problem
+from nexusflow.log import get_logger
+from nexusflow.pointers import child
+
+log = get_logger(__name__)
+
+RETRY_SECONDS = 2
+"""What a caller is asked to wait when the database is away."""
+
+CODES: dict[str, tuple[int, str]] = {
+    "ARCHIVED": (409, "The workflow is archived and starts nothing."),
+    "BODY_TOO_LARGE": (413, "The body is larger than this door takes."),
+    "CANNOT_PUBLISH": (409, "The workflow cannot be published as it is."),
+    "CLUSTER_UNUSABLE": (503, "The database cannot be used at the moment: try again after Retry-After."),
+    "CROSS_SITE": (403, "A request by the page's cookie came from another site."),
+    "IDEMPOTENCY_KEY_REUSED": (409, "The Idempotency-Key came before, with another request."),
+    "INTERNAL": (500, "A defect of NexusFlow; its log names the request's id."),
+    "INVALID_DEFINITION": (422, "The workflow definition has problems; `details` names each with its place."),
+    "INVALID_INPUT": (422, "Input or an argument cannot be used; `details` names each problem with its pointer."),
+    "METHOD_NOT_ALLOWED": (405, "The address is right, its method is not."),
+    "NAME_TAKEN": (409, "Another workflow has the name."),
+    "NOT_FOUND": (404, "Nothing of this tenant's is there, or the address is wrong."),
+    "NOT_JSON": (400, "The body is no JSON."),
+    "OVERLOADED": (503, "Too many requests wait already: try again after Retry-After."),
+    "RATE_LIMITED": (429, "The tenant's requests of this minute are used up: try again after Retry-After."),
+    "REQUEST_TIMEOUT": (408, "The body did not arrive in time."),
+    "TOO_DEEP": (400, "The body's lists and objects are nested too deeply."),
+    "UNAUTHORIZED": (401, "The API key is missing, unknown, expired or revoked."),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "The body's Content-Type is not one of those taken here."),
+    "URI_TOO_LONG": (414, "The address is too long."),
+    "VALIDATION_ERROR": (422, "Fields, parameters or headers cannot be used; `details` names each."),
+    "VERSION_CHANGED": (412, "Someone saved a version since the one in If-Match."),
+}
+"""Every code an answer may carry, with its status."""
+
+
+class Detail(BaseModel):
+    """One problem and its place."""
+
+    path: str = Field(description="A JSON Pointer into the body or definition, `?name` or a header's name.")
+    line: int | None = None
+    column: int | None = None
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Failure(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    code: str = Field(description="One of a fixed list.", examples=sorted(CODES))
+    message: str
+    hint: str = ""
+    details: list[Detail] = []
+
+
+class ErrorAnswer(BaseModel):
+    """An error."""
+
+    error: Failure
+    meta: Meta
+
+
+class RequestInvalid(NexusError):
+    """Fields, parameters or headers that cannot be used: ``VALIDATION_ERROR``, 422."""
+
+    def __init__(self, problems: list[Problem], message: str = "The request cannot be used.") -> None:
+        super().__init__("VALIDATION_ERROR", message, status=422, details=problems)
+
+
+class Refused(NexusError):
+    """A request that is turned away by one of this door's own codes."""
+
+    def __init__(self, code: str, message: str, hint: str = "", *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(code, message, hint, CODES[code][0])
+        self.headers = dict(headers or {})
+
+
+def unavailable(code: str, message: str) -> Refused:
+    """Something that passes: with a Retry-After."""
+    hint = "Send it again, with the same Idempotency-Key if it may have been done: what was accepted is kept."
+    return Refused(code, message, hint, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every error its envelope, the framework's own included."""
+    app.add_exception_handler(NexusError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for kind in DATABASE_DOWN:
+        app.add_exception_handler(kind, _away)
+
+
+def error_response(request: Request, error: NexusError) -> Response:
+    """The answer to an expected error."""
+    headers = dict(getattr(error, "headers", {}))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="nexusflow"'
+    hint = "Check the id: it must be one of this API key's tenant." if isinstance(error, NotFound) else error.hint
+    body = {"code": error.code, "message": error.message, "hint": hint}
+    return failure(request, body | {"details": [each.as_dict() for each in error.details]}, error.status, headers)
+
+
+def internal_error(request: Request) -> Response:
+    """The answer to a defect: nothing of it but the request's id."""
+    hint = f"Report it with the request's id, {visit_of(request).request_id}."
+    return error_response(request, NexusError("INTERNAL", "Something went wrong inside NexusFlow.", hint, 500))
+
+
+async def _expected(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NexusError)  # noqa: S101 - what it is registered for
+    if error.status < 500 or isinstance(error, Refused):
+        return error_response(request, error)
+    if error.status == 503:
+        return await _away(request, error)
+    log.error("request.refused", request_id=visit_of(request).request_id, code=error.code, message=error.message)
+    return internal_error(request)
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    """What the driver says names hosts and roles: it is for the log."""
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    log.warning("database.away", request_id=visit_of(request).request_id, reason=reason[0][:300])
+    return error_response(request, unavailable("CLUSTER_UNUSABLE", "The database cannot be used at the moment."))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: wrong addresses and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    shown = request.url.path[:200]
+    if error.status_code == 404:
+        wrong = NexusError("NOT_FOUND", f"There is nothing at {shown}.", "GET /docs shows what there is.", 404)
+        return error_response(request, wrong)
+    if error.status_code == 405:
+        allowed = dict(error.headers or {})
+        message = f"{request.method[:20]} is not possible at {shown}."
+        hint = f"Possible: {allowed['Allow']}." if "Allow" in allowed else ""
+        return error_response(request, Refused("METHOD_NOT_ALLOWED", message, hint, headers=allowed))
+    return error_response(request, NexusError("NOT_JSON", "The body cannot be read.", "Send JSON.", error.status_code))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+    return error_response(request, RequestInvalid(problems_of(error.errors())))
+
+
+def problems_of(errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """pydantic's errors, each at a JSON Pointer of the body, or at a parameter (``?page``) or header."""
+    return [Problem(_place(each["loc"]), None, None, *_told(each)) for each in errors]
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    if location and location[0] in ("query", "header", "path", "cookie") and len(location) > 1:
+        return f"?{location[1]}" if location[0] == "query" else str(location[1])
+    pointer = ""
+    for each in location[1:] if location and location[0] == "body" else location:
+        pointer = child(pointer, each)
+    return pointer
+
+
+def _told(error: Mapping[str, Any]) -> tuple[str, str]:
+    name = str(error["loc"][-1]) if error["loc"] else ""
+    match error["type"]:
+        case "missing":
+            return "MISSING", f"'{name}' is needed."
+        case "extra_forbidden":
+            return "UNKNOWN_FIELD", f"'{name[:80]}' is not known here."
+        case "value_error":
+            return "INVALID_VALUE", str(error["msg"]).removeprefix("Value error, ").rstrip(".") + "."
+        case _:
+            return "INVALID_VALUE", f"{str(error['msg']).rstrip('.')}."

@@ -1,0 +1,205 @@
+"""Runs: start them, list them, read one, cancel one."""
+
+import asyncio
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field, field_validator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Answer, Listing, answer, listing
+from api.bodies import read_model
+from api.calls import call
+from api.deps import Caller, StrictRoute, idempotency_key, identity
+from api.errors import Refused, RequestInvalid
+from api.live import wait_for_end
+from api.once import KEY_HEADER, answered_once, replayed
+from api.paging import CursorQuery
+from api.shapes import AcceptedRun, CancelledRun, Nothing, RunLineView, RunView, StartBatch, StartRun, StepView
+from api.views import accepted_view, run_line_view, run_view, step_view
+from nexusflow.auth.keys import Principal
+from nexusflow.db.session import DATABASE_DOWN
+from nexusflow.errors import InvalidInput, NotFound, Problem
+from nexusflow.settings import get_settings
+from nexusflow.workflows.library import find_workflow
+from nexusflow.workflows.listing import list_runs
+from nexusflow.workflows.paging import is_id
+from nexusflow.workflows.report import read_run
+from nexusflow.workflows.service import cancel_run
+from nexusflow.workflows.starting import start_runs
+
+router = APIRouter(prefix="/v2", tags=["runs"], route_class=StrictRoute)
+
+Cause = Literal["user", "provider", "platform"]
+Trigger = Literal["api", "cli", "page", "schedule"]
+Sort = Literal["-accepted_at", "accepted_at", "-finished_at", "finished_at"]
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "timed_out")
+Wait = Annotated[float | None, Query(ge=0, description="Answer with the finished run (200) if it is over so soon.")]
+
+
+def _body(model: type[StartRun | StartBatch], *, required: bool) -> dict[str, Any]:
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"parameters": [KEY_HEADER], "requestBody": {"required": required, "content": content}}
+
+
+class RunQuery(CursorQuery):
+    """Which runs to list."""
+
+    workflow: str | None = Field(None, max_length=200, description="A workflow's id, or its name.")
+    status: list[str] | None = Field(
+        None,
+        description="One or several (`status=failed&status=timed_out`, or with commas).",
+        json_schema_extra={"items": {"type": "string", "enum": list(STATUSES)}},
+    )
+    cause: Cause | None = Field(None, description="Who has to act.")
+    trigger: Trigger | None = Field(None, description="What started it.")
+    since: AwareDatetime | None = Field(None, description="Accepted at this time or later; with a zone.")
+    until: AwareDatetime | None = Field(None, description="Accepted before this time; with a zone.")
+    text: str | None = Field(
+        None, max_length=200, description="The begin of an id, or in the workflow's name, the error or the key."
+    )
+    sort: Sort = "-accepted_at"
+
+    @field_validator("status")
+    @classmethod
+    def _known(cls, given: list[str] | None) -> list[str] | None:
+        found = [word for each in given or () for word in each.split(",") if word]
+        unknown = [word for word in found if word not in STATUSES]
+        if unknown:
+            raise ValueError(f"There is no status {unknown[0][:40]}; there are {', '.join(STATUSES)}")
+        return found or None
+
+    @field_validator("since", "until", mode="before")
+    @classmethod
+    def _plus(cls, given: Any) -> Any:
+        """A plus sign that nobody escaped has become a space."""
+        return re.sub(r" (\d\d:?\d\d)$", r"+\1", given) if isinstance(given, str) else given
+
+
+@router.post(
+    "/workflows/{workflow_id}/run",
+    status_code=202,
+    response_model=Answer[AcceptedRun],
+    responses={200: {"model": Answer[RunView], "description": "The run is over: with `wait`."}},
+    openapi_extra=_body(StartRun, required=False),
+)
+async def start(request: Request, caller: Caller, workflow_id: str, wait: Wait = None) -> Response:
+    """Start a run. It is durable before this answers, and starts as soon as workers are there."""
+    workflow_id = identity(workflow_id, "workflow")
+    seconds = _seconds(wait)
+    key = idempotency_key(request)
+    given = await read_model(request, StartRun, optional=True)
+    started = await call(
+        start_runs, caller.tenant, workflow_id, [given.input], version=given.version, idempotency_key=key
+    )
+    (run,) = started.run_ids
+    headers = {"Location": f"/v2/runs/{run}"} | replayed(started.replayed)
+    if seconds and (over := await _finished(request, caller, run, seconds)) is not None:
+        return answer(request, over, headers=headers)
+    return answer(request, accepted_view(run, workflow_id), status=202, headers=headers)
+
+
+@router.post(
+    "/workflows/{workflow_id}/run:batch",
+    status_code=202,
+    response_model=Answer[list[AcceptedRun]],
+    openapi_extra=_body(StartBatch, required=True),
+)
+async def start_batch(request: Request, caller: Caller, workflow_id: str) -> Response:
+    """Start up to 1,000 runs, all or none; they come back in the order of the inputs."""
+    workflow_id = identity(workflow_id, "workflow")
+    key = idempotency_key(request)
+    given = await read_model(request, StartBatch)
+    started = await call(
+        start_runs,
+        caller.tenant,
+        workflow_id,
+        given.inputs,
+        version=given.version,
+        idempotency_key=key,
+        batch=True,
+    )
+    accepted = [accepted_view(run, workflow_id) for run in started.run_ids]
+    return answer(request, accepted, status=202, headers=replayed(started.replayed))
+
+
+@router.get("/runs", response_model=Listing[RunLineView])
+async def list_all(request: Request, caller: Caller, query: Annotated[RunQuery, Query()]) -> Response:
+    """Runs, without their input and output. `text` looks through the newest ones only."""
+    given = query.model_dump()
+    if query.workflow and not is_id(query.workflow):
+        given["workflow"] = await call(_workflow_of, caller.tenant, query.workflow)
+    if query.status is not None:
+        given["status"] = set(query.status)
+    return listing(request, await call(list_runs, caller.tenant, **given), run_line_view)
+
+
+@router.get("/runs/{run_id}", response_model=Answer[RunView])
+async def read(request: Request, caller: Caller, run_id: str) -> Response:
+    """A run: its status, its input, and once it is over its output or its error."""
+    report = await call(read_run, caller.tenant, identity(run_id))
+    return answer(request, run_view(report.run))
+
+
+@router.get("/runs/{run_id}/steps", response_model=Answer[list[StepView]])
+async def read_steps(request: Request, caller: Caller, run_id: str) -> Response:
+    """The steps of a run in the plan's order, each with its state, times and errors."""
+    report = await call(read_run, caller.tenant, identity(run_id))
+    return answer(request, [step_view(step) for step in report.steps])
+
+
+@router.post(
+    "/runs/{run_id}/cancel",
+    status_code=202,
+    response_model=Answer[CancelledRun],
+    openapi_extra={"parameters": [KEY_HEADER]},
+)
+async def cancel(request: Request, caller: Caller, run_id: str) -> Response:
+    """Ask a run to end: nothing new of it starts. One that is over stays as it is."""
+    run_id = identity(run_id)
+    await read_model(request, Nothing, optional=True)
+
+    def work(connection: Any) -> dict[str, Any]:
+        return {"id": run_id, "status": cancel_run(caller.tenant, run_id, connection=connection)}
+
+    return await answered_once(request, caller, ["cancel", run_id], work, status=202)
+
+
+def _seconds(wait: float | None) -> float:
+    limit = get_settings().max_wait_seconds
+    if wait is not None and not wait <= limit:
+        message = f"At most {limit:g} s can be waited for."
+        raise RequestInvalid([Problem("?wait", None, None, "INVALID_VALUE", message, "Ask for the run again later.")])
+    return wait or 0.0
+
+
+async def _finished(request: Request, caller: Principal, run: str, seconds: float) -> dict[str, Any] | None:
+    """The run once it is over; None where that takes too long, nobody listens any more, or the database is away."""
+    waiting = asyncio.ensure_future(wait_for_end(caller.tenant, run, seconds))
+    leaving = asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done() and waiting.result():
+            return run_view((await call(read_run, caller.tenant, run)).run)
+    except (*DATABASE_DOWN, Refused):
+        pass  # it is accepted all the same
+    finally:
+        for task in (waiting, leaving):
+            task.cancel()
+        await asyncio.gather(waiting, leaving, return_exceptions=True)
+    return None
+
+
+async def _hung_up(request: Request) -> None:
+    """Until the client has gone; its body is read by now."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _workflow_of(tenant: str, name: str) -> str:
+    try:
+        return find_workflow(tenant, name)
+    except (NotFound, InvalidInput) as error:
+        raise RequestInvalid([Problem("?workflow", None, None, "INVALID_VALUE", error.message, error.hint)]) from None

@@ -1,0 +1,242 @@
+"""What requests may hold and what answers hold, as models: requests are checked by them, answers described.
+
+Answers are built by ``views.py`` and not checked again on their way out; a test holds the two together.
+"""
+
+import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_NUMBER = 2**31 - 1
+RUN_ID = "0199f0a3-7c1e-7b52-9d0e-3f6b1a2c4d5e"
+WORKFLOW_ID = "0199f0a1-2b4c-7d8e-8f90-a1b2c3d4e5f6"
+SOURCE = 'nexusflow: "1"\nname: hello\nsteps:\n  - { id: greet, type: transform, with: { jq: "\\"Hello \\" + .input.who" } }\n'
+
+
+class RequestModel(BaseModel):
+    """Unknown fields are refused, and no value is turned into another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class GivenDefinition(RequestModel):
+    """A workflow definition: the author's text, or as JSON."""
+
+    source: str | None = Field(None, description="The definition's text, YAML or JSON, kept as written.")
+    definition: dict[str, Any] | None = Field(None, description="The definition as JSON, instead of `source`.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "GivenDefinition":
+        if (self.source is None) == (self.definition is None):
+            raise ValueError("Give either 'source' (a text) or 'definition' (an object).")
+        return self
+
+
+class SaveWorkflow(GivenDefinition):
+    """A definition to save."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": SOURCE, "publish": True}]})
+
+    publish: bool = Field(False, description="Also make this version the one that runs, and its triggers live.")
+
+
+class PublishWorkflow(RequestModel):
+    """Which version to publish."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 3}]})
+
+    version: int | None = Field(None, ge=1, le=MAX_NUMBER, description="Default: the newest.")
+
+
+class StartRun(RequestModel):
+    """A run to start."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": {"who": "Ada"}}]})
+
+    input: dict[str, Any] = Field(default_factory=dict, description="Must fit the workflow's `input.schema`.")
+    version: int | None = Field(None, ge=1, le=MAX_NUMBER, description="Default: the published one, else the newest.")
+
+
+class StartBatch(RequestModel):
+    """Runs to start, all or none."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": [{"who": "Ada"}, {"who": "Grace"}]}]})
+
+    inputs: list[dict[str, Any]] = Field(min_length=1, max_length=1000, description="One input for each run.")
+    version: int | None = Field(None, ge=1, le=MAX_NUMBER)
+
+
+class Nothing(RequestModel):
+    """An empty object, or no body at all."""
+
+
+class WorkflowView(BaseModel):
+    """A saved workflow."""
+
+    id: str = Field(examples=[WORKFLOW_ID])
+    name: str = Field(examples=["hello"])
+    description: str
+    status: str = Field(description="draft, published or archived.", examples=["published"])
+    published_version: int | None = Field(description="The version that runs and whose triggers are live.")
+    latest_version: int
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+
+
+class VersionView(BaseModel):
+    """One immutable version."""
+
+    id: str
+    number: int
+    digest: str
+    is_published: bool
+    created_at: datetime.datetime
+
+
+class WorkflowDetailView(WorkflowView):
+    """A workflow with one of its versions."""
+
+    version: VersionView
+    source: str = Field(description="The author's text.", examples=[SOURCE])
+    definition: dict[str, Any] = Field(description="The definition as JSON, without what is default.")
+    input_schema: dict[str, Any] = Field(description="The JSON Schema of a run's input.")
+
+
+class StepChangeView(BaseModel):
+    """A step that differs."""
+
+    path: str = Field(description="The step's path; empty for the workflow itself.")
+    change: str = Field(description="added, removed or changed.")
+    fields: list[str]
+
+
+class DiffView(BaseModel):
+    """What differs between two versions."""
+
+    from_: int = Field(alias="from")
+    to: int
+    text: str = Field(description="A unified diff of the texts.")
+    steps: list[StepChangeView]
+
+
+class ProblemView(BaseModel):
+    """One problem of a definition, and its place."""
+
+    path: str = Field(description="A JSON Pointer into the definition.", examples=["/steps/0/type"])
+    line: int | None
+    column: int | None
+    code: str = Field(examples=["UNKNOWN_TYPE"])
+    message: str
+    hint: str
+
+
+class ValidationView(BaseModel):
+    """Whether a definition can be saved."""
+
+    valid: bool
+    name: str | None
+    problems: list[ProblemView]
+
+
+class PlanView(BaseModel):
+    """What a definition compiles to."""
+
+    name: str
+    format: str
+    plan: Any = Field(description="A text, or an object for `format=json`.")
+
+
+class AcceptedRun(BaseModel):
+    """A run that is durable and will be done."""
+
+    id: str = Field(examples=[RUN_ID])
+    workflow_id: str = Field(examples=[WORKFLOW_ID])
+    status: str = Field(examples=["queued"])
+
+
+class RunLineView(BaseModel):
+    """A run in a list."""
+
+    id: str = Field(examples=[RUN_ID])
+    workflow_id: str = Field(examples=[WORKFLOW_ID])
+    workflow: str = Field(examples=["hello"])
+    version: int
+    status: str = Field(description="queued, running, succeeded, failed, cancelled or timed_out.")
+    ending: str | None = Field(description="The bad end it is on its way to, while its last steps finish.")
+    cause: str | None = Field(description="Who has to act: user, provider or platform.")
+    trigger: str = Field(description="api, cli, page or schedule.")
+    error_code: str | None
+    error_message: str | None
+    accepted_at: datetime.datetime
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    seconds: float = Field(description="Since it was accepted, or in all.")
+
+
+class RunView(BaseModel):
+    """A run; what its workflow's schema marks as sensitive is masked."""
+
+    id: str = Field(examples=[RUN_ID])
+    workflow_id: str = Field(examples=[WORKFLOW_ID])
+    workflow: str
+    version: int
+    status: str
+    ending: str | None
+    cause: str | None
+    trigger: str
+    error: dict[str, Any] | None
+    input: Any
+    output: Any
+    accepted_at: datetime.datetime
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    seconds: float
+
+
+class StepView(BaseModel):
+    """A step of a run; inside a foreach, of all its items."""
+
+    step: str = Field(description="Its path: the ids of the steps it lies in, and its own.", examples=["each/put"])
+    type: str
+    nesting: int
+    state: str
+    attempts: int
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    seconds: float | None
+    counts: dict[str, int] | None = Field(description="Inside a foreach: how many items are in each state.")
+    items: dict[str, int] | None = Field(description="Of a foreach: how many items are done, failed, and in all.")
+    branch: str | None
+    errors: list[dict[str, Any]] = Field(description="`{item, error}`: the first few, or why it is tried again.")
+    retry_at: datetime.datetime | None
+    note: str | None
+
+
+class CancelledRun(BaseModel):
+    """A run that was asked to end."""
+
+    id: str
+    status: str = Field(description="Its status now: it is cancelled once nothing of it runs.")
+
+
+class FileView(BaseModel):
+    """A kept file: this very object is the value to give as input."""
+
+    file: str = Field(alias="$file", examples=[RUN_ID])
+    name: str = Field(examples=["leads.csv"])
+    size: int
+    sha256: str
+    media_type: str = Field(examples=["text/csv"])
+
+
+class ActionView(BaseModel):
+    """Something a step can do: its name is the step's `type`."""
+
+    name: str = Field(examples=["http.request"])
+    summary: str
+    queue: str
+    connection: str | None = Field(description="The account it uses by default; null where it uses none.")
+    pure: bool
+    input: dict[str, Any] = Field(description="The JSON Schema of the step's `with`.")
+    output: dict[str, Any] = Field(description="The JSON Schema of its output; empty where it can be anything.")
