@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MAX_NUMBER = 2**31 - 1
 RUN_ID = "0199f0a3-7c1e-7b52-9d0e-3f6b1a2c4d5e"
 WORKFLOW_ID = "0199f0a1-2b4c-7d8e-8f90-a1b2c3d4e5f6"
-SOURCE = 'nexusflow: "1"\nname: hello\nsteps:\n  - { id: greet, type: transform, with: { jq: "\\"Hello \\" + .input.who" } }\n'
+SOURCE = """\
+nexusflow: "1"
+name: hello
+steps:
+  - { id: greet, type: transform, with: { jq: '"Hello " + .input.who' } }
+"""
 
 
 class RequestModel(BaseModel):

@@ -5,4 +5,8 @@ Rendered here and complete without scripts; scripts only make it live.
 
 from fastapi import APIRouter
 
+from api.dashboard import runs, session, workflows
+
 router = APIRouter(include_in_schema=False)
+for part in (session, runs, workflows):
+    router.include_router(part.router)

@@ -37,6 +37,7 @@ Sort = Literal["name", "-name", "created_at", "-created_at", "updated_at", "-upd
 Publish = Annotated[bool, Query(description="For a YAML body: also publish it.")]
 Number = Annotated[int, Query(ge=1, le=MAX_NUMBER)]
 SAVE = described({"source": SOURCE, "publish": True}, SOURCE, SaveWorkflow)
+CREATE = SAVE | {"parameters": [KEY_HEADER]}
 MATCH_HEADER = {
     "name": "If-Match",
     "in": "header",
@@ -54,9 +55,7 @@ class WorkflowQuery(CursorQuery):
     sort: Sort = "name"
 
 
-@router.post(
-    "", status_code=201, response_model=Answer[WorkflowView], openapi_extra=SAVE | {"parameters": [KEY_HEADER]}
-)
+@router.post("", status_code=201, response_model=Answer[WorkflowView], openapi_extra=CREATE)
 async def create(request: Request, caller: Caller, publish: Publish = False) -> Response:
     """Save a new workflow, under the name in its definition."""
     given = await read_definition(request, publish=publish)
