@@ -7,6 +7,7 @@ from celery.exceptions import Ignore
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
 from nexusflow.workflows.canvas import carried, chord_body
+from nexusflow.workflows.counters import count
 from nexusflow.workflows.files import open_file
 from nexusflow.workflows.runner import Carried, NotClaimed, Runner
 from nexusflow.workflows.work import FenceLost, Hint, Holder
@@ -25,11 +26,12 @@ def run_hinted(task: Any, hint: Hint) -> list[int]:
     try:
         done = Runner(holder, Carried(frozenset(carried(request)), chord_body(request)), open_file).run(hint)
     except (NotClaimed, FenceLost):
-        raise Ignore from None
+        count("refused")
+        raise Ignore("nothing to do: another has it, it is not due, or the run is over") from None
     except DATABASE_DOWN as error:
         # What was claimed becomes claimable when its lease ends; what was not is published again.
         log.warning("segment.abandoned", run=hint.run, segment=hint.segment, error=str(error))
-        raise Ignore from None
+        raise Ignore("left to its lease: the database is away") from None
     if not done.returns:
-        raise Ignore
+        raise Ignore("done for now: it goes on by a message of its own")
     return done.fired

@@ -7,7 +7,7 @@ child had counted stays.
 
 import mmap
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nexusflow.queues import QUEUE_NAMES
 
@@ -78,6 +78,12 @@ def count_steps(states: Iterable[str]) -> None:
     """Count recorded steps by the state they came to."""
     for state in states:
         count(f"steps.{state}")
+
+
+def count_run(event: Sequence[str] | None) -> None:
+    """Count a run that came to its end other than well, by its event (``run.failed``), if it did."""
+    if event is not None:
+        count(event[0].replace("run.", "runs."))
 
 
 def read_counts() -> dict[str, int]:

@@ -69,6 +69,7 @@ WITH finished AS (
     RETURNING id, status, tenant_id),
 gone AS (DELETE FROM segments s USING finished f WHERE s.run_id = f.id)
 INSERT INTO run_events (run_id, tenant_id, type) SELECT id, tenant_id, 'run.' || status FROM finished
+RETURNING type
 """
 
 SUCCEED = """

@@ -15,6 +15,7 @@ import psycopg
 from nexusflow.db.session import Pipeline, tenant_pipeline
 from nexusflow.settings import get_settings
 from nexusflow.workflows import statements as sql
+from nexusflow.workflows.counters import count, count_run, count_steps
 from nexusflow.workflows.values import Kept, kept_rows, reference, stored
 
 
@@ -204,6 +205,7 @@ def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> bool:
         _insert_rows(pipeline, claim, written)
         pipeline.run(sql.NEXT_STEP, claim.key | {"timeout": next_timeout})
         ending = pipeline.run(sql.ENDING, claim.key)
+    _count(rows)
     found = ending.fetchone()
     return found is not None and found[0] is None
 
@@ -220,6 +222,7 @@ def wait(claim: Claim, rows: list[Row], *, delay: float, attempts: int) -> None:
         _insert_rows(pipeline, claim, written)
         pipeline.run(sql.WAIT, claim.key | {"delay": delay, "attempts": attempts})
         pipeline.run(sql.WAKE, {})
+    _count(rows)
 
 
 def settle(claim: Claim, effects: Effects) -> Settled:
@@ -229,6 +232,7 @@ def settle(claim: Claim, effects: Effects) -> Settled:
     Raises FenceLost, StorageAway.
     """
     moved: psycopg.Cursor[Any] | None = None
+    finished: psycopg.Cursor[Any] | None = None
     fired: list[psycopg.Cursor[Any]] = []
     written = _rows_json(claim, effects.rows)
     with _held(claim) as pipeline:
@@ -253,8 +257,13 @@ def settle(claim: Claim, effects: Effects) -> Settled:
             fired.append(pipeline.run(sql.FIRE, claim.key | {"followers": followers}))
         if effects.ending:
             pipeline.begin()
-            pipeline.run(sql.FINISH_ENDING, claim.key)
+            finished = pipeline.run(sql.FINISH_ENDING, claim.key)
     turned = moved.fetchone() if moved is not None else None
+    _count(effects.rows)
+    if finished is not None:
+        count_run(finished.fetchone())
+    if turned is None:
+        count(f"segments.{claim.queue}")
     return Settled([Fired(*row) for cursor in fired for row in cursor.fetchall()], turned and (turned[0], turned[1]))
 
 
@@ -268,8 +277,11 @@ def succeed(claim: Claim, output: Any) -> None:
     with _held(claim) as pipeline:
         pipeline.begin()
         pipeline.run(sql.HOLD, claim.key)
-        pipeline.run(sql.SUCCEED, claim.key | parameters)
+        succeeded = pipeline.run(sql.SUCCEED, claim.key | parameters)
         pipeline.run(sql.DONE, claim.key)
+    if succeeded.rowcount == 1:
+        count("runs.succeeded")
+    count(f"segments.{claim.queue}")
 
 
 def hand_over(claim: Claim) -> None:
@@ -284,7 +296,8 @@ def finish_ending(tenant: str, run: str) -> None:
     """Give a run that is ending its terminal status, unless one of its steps still runs."""
     with tenant_pipeline(tenant) as pipeline:
         pipeline.begin()
-        pipeline.run(sql.FINISH_ENDING, {"run": run})
+        finished = pipeline.run(sql.FINISH_ENDING, {"run": run})
+    count_run(finished.fetchone())
 
 
 def _take_turn(
@@ -314,6 +327,10 @@ def _rows_json(claim: Claim, rows: list[Row]) -> str | None:
     if not rows:
         return None
     return kept_rows(claim.hint.tenant, claim.hint.run, [row.__dict__ for row in rows]).decode()
+
+
+def _count(rows: list[Row]) -> None:
+    count_steps(row.state for row in rows if row.event)
 
 
 def _ending(ending: Ending) -> dict[str, Any]:
