@@ -1,7 +1,7 @@
 """Pages of lists: by number, or onward from an opaque cursor; totals are exact up to 10,000."""
 
 import base64
-import binascii
+import datetime
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from nexusflow.errors import InvalidInput
 
 MAX_PER_PAGE = 100
 MAX_TOTAL = 10_000
+MAX_TEXT = 200
 _FARTHEST = 2**31
 _CHECK_BYTES = 4
 
@@ -47,24 +48,55 @@ def check_page(page: int, per_page: int) -> int:
     return min((page - 1) * per_page, _FARTHEST)
 
 
-def make_cursor(sort: str, position: list[Any]) -> str:
+def check_text(text: str | None) -> str:
+    """A text to look for, "" for none. Raises InvalidInput."""
+    if text is not None and (len(text) > MAX_TEXT or not text.isprintable()):
+        raise InvalidInput("The text to look for cannot be used.", f"Give at most {MAX_TEXT} printable characters.")
+    return (text or "").strip()
+
+
+def make_cursor(sort: str, *position: Any) -> str:
     """A text that says how far one has read in this order."""
     data = orjson.dumps([sort, *position])
     return base64.urlsafe_b64encode(_check(data) + data).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, sort: str, length: int) -> list[Any]:
-    """The position in a cursor of ``make_cursor``. Raises InvalidInput for any other text, or another order's."""
+def read_cursor(cursor: str, sort: str, *kinds: Callable[[Any], str]) -> list[str]:
+    """The position in a cursor of ``make_cursor``; each of ``kinds`` reads a part, or raises ValueError.
+
+    Raises InvalidInput for any other text, or another order's cursor.
+    """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        found = orjson.loads(raw[_CHECK_BYTES:])
-    except (ValueError, binascii.Error):
-        found = None
-    if not isinstance(found, list) or _check(raw[_CHECK_BYTES:]) != raw[:_CHECK_BYTES] or len(found) != length + 1:
-        raise InvalidInput("The cursor cannot be read.", "Give next_cursor of the page before, as it is.")
-    if found[0] != sort:
-        raise InvalidInput(f"The cursor is of a list sorted by {found[0]}.", "Keep sort the same from page to page.")
-    return found[1:]
+        data = raw[_CHECK_BYTES:]
+        if _check(data) != raw[:_CHECK_BYTES]:
+            raise ValueError(cursor)
+        order, *position = orjson.loads(data)
+        read = [kind(part) for kind, part in zip(kinds, position, strict=True)] if order == sort else []
+    except (ValueError, TypeError):
+        raise InvalidInput("The cursor cannot be read.", "Give next_cursor of the page before, as it is.") from None
+    if order != sort:
+        raise InvalidInput(
+            "The cursor is of a list in another order.", f"Keep sort the same from page to page; here it is {sort}."
+        )
+    return read
+
+
+def a_moment(part: Any) -> str:
+    """A moment in a cursor."""
+    return datetime.datetime.fromisoformat(part).isoformat()
+
+
+def an_id(part: Any) -> str:
+    """An id in a cursor."""
+    return str(UUID(part))
+
+
+def a_name(part: Any) -> str:
+    """A name in a cursor."""
+    if not str(part).isprintable():
+        raise ValueError(part)
+    return str(part)
 
 
 def _check(data: bytes) -> bytes:
@@ -76,5 +108,5 @@ def is_id(text: str) -> bool:
     """Whether a text is an id at all; what is not names nothing."""
     try:
         return len(text) in (32, 36) and bool(UUID(text))
-    except (ValueError, AttributeError, TypeError):
+    except ValueError:
         return False

@@ -11,12 +11,22 @@ import sqlalchemy as sa
 from nexusflow.db.session import tenant_session
 from nexusflow.errors import InvalidInput, NotFound
 from nexusflow.suggestions import one_of
-from nexusflow.workflows.paging import MAX_TOTAL, Page, check_page, is_id, make_cursor, read_cursor
+from nexusflow.workflows.paging import (
+    MAX_TOTAL,
+    Page,
+    a_moment,
+    a_name,
+    an_id,
+    check_page,
+    check_text,
+    is_id,
+    make_cursor,
+    read_cursor,
+)
 
 STATUSES = ("draft", "published", "archived")
 SORTS = ("name", "-name", "created_at", "-created_at", "updated_at", "-updated_at")
 MIN_ID_PREFIX = 8
-MAX_TEXT = 200
 
 _SUMMARY = """
 SELECT w.id, w.name, w.status, w.published_version, w.created_at, w.updated_at,
@@ -117,37 +127,49 @@ def list_workflows(
 ) -> Page[WorkflowSummary]:
     """Workflows that are not deleted. ``text``: in the name or the description. Raises InvalidInput."""
     offset = check_page(page, per_page)
-    if sort not in SORTS:
-        raise InvalidInput(f"Workflows cannot be sorted by {sort[:40]}.", f"Give {one_of(list(SORTS))}.")
-    where, values = ["w.deleted_at IS NULL"], {"limit": per_page + 1, "offset": offset, "most": MAX_TOTAL + 1}
-    filters: dict[str, Any] = {}
+    where, values = _filters(status, check_text(text))
+    order, onward, position = _order(sort, cursor)
+    query = f"{_SUMMARY} WHERE {' AND '.join([*where, *onward])} {order} LIMIT :limit OFFSET :offset"
+    count = f"SELECT count(*) FROM (SELECT 1 FROM workflows w WHERE {' AND '.join(where)} LIMIT :most) AS counted"
+    bounds = {"limit": per_page + 1, "offset": offset if cursor is None else 0}
+    with tenant_session(tenant) as session:
+        rows = session.execute(sa.text(query), values | position | bounds).all()
+        total = session.execute(sa.text(count), values | {"most": MAX_TOTAL + 1}).scalar_one()
+    items = [_summary(row) for row in rows[:per_page]]
+    following = None
+    if len(rows) > per_page:
+        following = make_cursor(sort, getattr(items[-1], sort.lstrip("-")), items[-1].id)
+    return Page(items, page, per_page, min(total, MAX_TOTAL), total > MAX_TOTAL, following)
+
+
+def _filters(status: str | None, text: str) -> tuple[list[str], dict[str, Any]]:
+    """Conditions and their values."""
+    where, values = ["w.deleted_at IS NULL"], {}
     if status is not None:
         if status not in STATUSES:
             raise InvalidInput(f"There is no status {status[:40]}.", f"Give {one_of(list(STATUSES))}.")
         where.append("w.status = :status")
-        filters["status"] = status
+        values["status"] = status
     if text:
         where.append(
             "(strpos(w.name, lower(:text)) > 0 OR strpos(lower(w.config ->> 'description'), lower(:text)) > 0)"
         )
-        filters["text"] = text[:MAX_TEXT]
-    column, descends = sort.lstrip("-"), sort.startswith("-")
-    onward = list(where)
-    if cursor is not None:
-        position = read_cursor(cursor, sort, 2)
-        kind = "text" if column == "name" else "timestamptz"
-        sign = "<" if descends else ">"
-        onward.append(f"(w.{column}, w.id) {sign} (CAST(:at AS {kind}), CAST(:after AS uuid))")
-        values |= {"at": position[0], "after": position[1], "offset": 0}
-    order = f"ORDER BY w.{column} {'DESC' if descends else 'ASC'}, w.id {'DESC' if descends else 'ASC'}"
-    query = sa.text(f"{_SUMMARY} WHERE {' AND '.join(onward)} {order} LIMIT :limit OFFSET :offset")
-    count = sa.text(f"SELECT count(*) FROM (SELECT 1 FROM workflows w WHERE {' AND '.join(where)} LIMIT :most) AS c")
-    with tenant_session(tenant) as session:
-        rows = session.execute(query, values | filters).all()
-        total = session.execute(count, {"most": values["most"]} | filters).scalar_one()
-    items = [_summary(row) for row in rows[:per_page]]
-    following = make_cursor(sort, [getattr(items[-1], column), items[-1].id]) if len(rows) > per_page else None
-    return Page(items, page, per_page, min(total, MAX_TOTAL), total > MAX_TOTAL, following)
+        values["text"] = text
+    return where, values
+
+
+def _order(sort: str, cursor: str | None) -> tuple[str, list[str], dict[str, Any]]:
+    """The order, the condition that leaves out what a cursor has passed, and its values."""
+    if sort not in SORTS:
+        raise InvalidInput(f"Workflows cannot be sorted by {sort[:40]}.", f"Give {one_of(list(SORTS))}.")
+    column = sort.lstrip("-")
+    direction, sign = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
+    order = f"ORDER BY w.{column} {direction}, w.id {direction}"
+    if cursor is None:
+        return order, [], {}
+    kind, reader = ("text", a_name) if column == "name" else ("timestamptz", a_moment)
+    at, after = read_cursor(cursor, sort, reader, an_id)
+    return order, [f"(w.{column}, w.id) {sign} (CAST(:at AS {kind}), CAST(:after AS uuid))"], {"at": at, "after": after}
 
 
 def list_versions(tenant: str, workflow_id: str, page: int = 1, per_page: int = 20) -> Page[VersionSummary]:

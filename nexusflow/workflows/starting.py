@@ -45,7 +45,7 @@ _RESOLVE = sa.text("""
 SELECT w.status, v.id, v.number, v.config -> 'input' -> 'schema' AS schema,
        CAST(v.config ->> 'timeout' AS float8) AS timeout, v.plan
 FROM workflows w LEFT JOIN workflow_versions v ON v.workflow_id = w.id
-    AND v.number = coalesce(CAST(:number AS int), w.published_version,
+    AND v.number = coalesce(CAST(:number AS numeric), w.published_version,
                             (SELECT max(n.number) FROM workflow_versions n WHERE n.workflow_id = w.id))
 WHERE w.id = :workflow AND w.deleted_at IS NULL
 """)
