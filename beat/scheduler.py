@@ -9,6 +9,8 @@ from celery.beat import Scheduler
 from nexusflow.errors import NexusError
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
+from nexusflow.workers.names import free_name
+from nexusflow.workers.processes import PassingPresence, Presence
 from nexusflow.workflows.dispatch import Dispatcher, listen
 
 log = get_logger(__name__)
@@ -21,12 +23,14 @@ class DispatchLoop(threading.Thread):
         super().__init__(name="dispatch", daemon=True)
         self._dispatcher = Dispatcher()
         self._listener: psycopg.Connection | None = None
+        self.presence = PassingPresence(Presence(free_name("beat"), "beat"))
 
     def run(self) -> None:
         """Loop until the process ends; a database that is away is tried again each second."""
         while True:
             try:
                 done = self._dispatcher.step()
+                self.presence.passed()
                 self._wait(min(get_settings().sweep_seconds, 60.0 if done.next_due is None else done.next_due + 0.002))
             except (NexusError, psycopg.Error) as error:
                 log.warning("dispatch.database_away", error=str(error))
@@ -52,4 +56,10 @@ class DispatchScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
         super().setup_schedule()
         self.install_default_entries(self.data)
         self.merge_inplace(self.app.conf.beat_schedule)
-        DispatchLoop().start()
+        self._loop = DispatchLoop()
+        self._loop.start()
+
+    def close(self) -> None:
+        """Say that this beat is gone, at its end."""
+        self._loop.presence.forget()
+        super().close()

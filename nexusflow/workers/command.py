@@ -1,11 +1,6 @@
 """``celery -A nexusflow worker``: what its flags leave open, and what its signals mean."""
 
-import hashlib
-import os
 import signal
-import socket
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,17 +9,13 @@ from celery import concurrency
 from celery.apps.worker import Worker as CeleryWorker
 from click.core import ParameterSource
 
-from nexusflow.embedded.locks import FileLock
-from nexusflow.errors import NexusError
 from nexusflow.queues import QUEUE_NAMES, pool_for
-from nexusflow.settings import get_settings
 from nexusflow.workers.draining import drain
+from nexusflow.workers.names import free_name
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 _NAMELESS = "celery"
 """What Celery calls a worker that was given no name."""
-MOST_TWINS = 1000
-_names: list[FileLock] = []
 
 
 class Worker(CeleryWorker):  # type: ignore[misc]  # Celery has no types
@@ -80,27 +71,3 @@ def _typed_options() -> set[str]:
     if context is None:
         return set()
     return {name for name in context.params if context.get_parameter_source(name) in _TYPED}
-
-
-def free_name(kind: str, host: str = "") -> str:
-    """A node name that no other worker of this cluster has on this machine: integration@host, integration-2@host …
-
-    A lock on a file holds the name for as long as the process lives, however it ends.
-    """
-    host = host or socket.gethostname()
-    broker = get_settings().broker_url
-    cluster = hashlib.sha256(broker.get_secret_value().encode() if broker else b"").hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"nexusflow-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            return f"{kind}@{host}"
-        for number in range(1, MOST_TWINS):
-            name = f"{kind}@{host}" if number == 1 else f"{kind}-{number}@{host}"
-            lock = FileLock(folder / f"{cluster}-{name}.lock")
-            if lock.acquire(shared=False):
-                _names.append(lock)
-                return name
-    except (OSError, NexusError):
-        pass  # a name is not worth a worker
-    return f"{kind}-{os.getpid()}@{host}"

@@ -19,7 +19,7 @@ from nexusflow.errors import ClusterUnusable
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workers.draining import drain
-from nexusflow.workers.processes import Presence
+from nexusflow.workers.processes import Presence, grouped
 from nexusflow.workflows import counters
 from nexusflow.workflows.leases import release, renew
 
@@ -44,18 +44,6 @@ class Rates:
         if moment - since < 0.1:
             return {}
         return {queue: round((number - before.get(queue, 0)) / (moment - since), 3) for queue, number in done.items()}
-
-
-def grouped(counts: dict[str, int]) -> dict[str, Any]:
-    """Counters by their names' first word, as the row holds them: ``segments.workflow`` is in ``segments``."""
-    stats: dict[str, Any] = {}
-    for name, number in counts.items():
-        group, _, label = name.partition(".")
-        if label:
-            stats.setdefault(group, {})[label] = number
-        else:
-            stats[group] = number
-    return stats
 
 
 class Heartbeat(threading.Thread):

@@ -1,8 +1,10 @@
 """The cluster's processes as they last said: one row each, written with every heartbeat, gone at a clean end."""
 
+import contextlib
 import datetime
 import os
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +13,13 @@ import sqlalchemy as sa
 
 import nexusflow
 from nexusflow.db.session import control_session
+from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
+from nexusflow.workflows.counters import read_counts
 
 KEPT = datetime.timedelta(days=1)
 """How long the row of a process that ended without a word stays."""
+PRUNING_SECONDS = 3600.0
 
 # Of two workers with one name the second keeps a row of its own, so that both are seen.
 _SAY = sa.text("""
@@ -95,6 +100,41 @@ class Presence:
 
     def _identity(self) -> dict[str, Any]:
         return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+class PassingPresence:
+    """The row of a process that does its work in passes: said after a pass, so that one that hangs falls silent."""
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._next = self._next_pruning = 0.0
+
+    def passed(self) -> None:
+        """A pass is done. Raises ClusterUnusable."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._presence.say("running", grouped(read_counts()))
+            self._next = now + get_settings().heartbeat_seconds
+        if now >= self._next_pruning:
+            prune_processes()
+            self._next_pruning = now + PRUNING_SECONDS
+
+    def forget(self) -> None:
+        """Take the row away; a database that is away keeps it."""
+        with contextlib.suppress(ClusterUnusable):
+            self._presence.forget()
+
+
+def grouped(counts: dict[str, int]) -> dict[str, Any]:
+    """Counters by their names' first word, as the row holds them: ``segments.workflow`` is in ``segments``."""
+    stats: dict[str, Any] = {}
+    for name, number in counts.items():
+        group, _, label = name.partition(".")
+        if label:
+            stats.setdefault(group, {})[label] = number
+        else:
+            stats[group] = number
+    return stats
 
 
 def read_processes() -> list[Process]:

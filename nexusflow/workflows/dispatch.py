@@ -18,6 +18,7 @@ from nexusflow.errors import ClusterUnusable, NexusError
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows import statements
+from nexusflow.workflows.counters import count, count_run
 from nexusflow.workflows.plans import plan_of
 from nexusflow.workflows.publish import publish
 from nexusflow.workflows.ticks import Ticker
@@ -165,7 +166,7 @@ class Dispatcher:
     def _step(self) -> Pass:
         recovered = finished = 0
         published = self._publish(DUE, {"batch": BATCH, "window": WINDOW})
-        self._ticker.step()
+        count("ticks", self._ticker.step())
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + get_settings().sweep_seconds
@@ -186,6 +187,8 @@ class Dispatcher:
     def _sweep(self) -> tuple[int, int]:
         recovered = self._publish(EXPIRED, {"batch": BATCH}) if time.monotonic() > self._spare_until else 0
         recovered += self._publish(LOST_HINTS, {"batch": BATCH, "hint": get_settings().hint_seconds})
+        count("sweeps")
+        count("recovered", recovered)
         if recovered:
             log.info("dispatch.recovered", segments=recovered)
         with control_session() as connection:
@@ -196,7 +199,7 @@ class Dispatcher:
         for run in endings:
             with control_session() as connection:
                 finish = sa.text(statements.FINISH_ENDING.replace("%(run)s", ":run"))
-                connection.execute(finish, {"run": run})
+                count_run(connection.execute(finish, {"run": run}).tuples().one_or_none())
         return recovered, len(endings)
 
     def _publish(self, statement: sa.TextClause, parameters: dict[str, Any]) -> int:
@@ -209,6 +212,7 @@ class Dispatcher:
         if refused:
             with control_session() as connection:
                 connection.execute(NOT_PUBLISHED, {"segments": orjson.dumps(refused).decode()})
+        count("published", len(rows) - len(refused))
         return len(rows) - len(refused)
 
 
