@@ -26,9 +26,17 @@ def root() -> Path:
     return path
 
 
+def _mounted() -> Path:
+    """The folder, which must be there: one made in an unmounted disk's place would hide what is kept on it."""
+    base = root()
+    if not base.is_dir():
+        raise StorageAway(f"{base} is not there.", "Make or mount it, or correct NEXUSFLOW_STORAGE_URL.")
+    return base
+
+
 def put(key: Key, content: BinaryIO) -> None:
     """Write the file under another name, then give it its own: nobody sees half of one, even after a power cut."""
-    target = root() / key.path
+    target = _mounted() / key.path
     with _explained():
         if target.exists() and target.stat().st_size == key.size:
             return
@@ -63,8 +71,7 @@ def stream(key: Key) -> BinaryIO:
         try:
             return (root() / key.path).open("rb")
         except FileNotFoundError:
-            if not root().is_dir():
-                raise StorageAway(f"{root()} is not there.", "Mount it, or correct NEXUSFLOW_STORAGE_URL.") from None
+            _mounted()
             raise ObjectMissing("A stored object is not there any more.") from None
 
 

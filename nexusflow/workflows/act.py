@@ -201,7 +201,7 @@ def _not_plain(what: str, error: Exception) -> Permanent:
     return Permanent(
         "VALUE_NOT_STORABLE",
         f"The {what} is no plain JSON: {error}.",
-        "Give text, numbers, lists and objects, not nested too deeply.",
+        "Give text, numbers, lists and objects, nested at most 254 levels deep.",
     )
 
 

@@ -265,7 +265,9 @@ class Execution:
         limit = get_settings().max_items
         if len(items) > limit:
             raise Permanent(
-                "TOO_MANY_ITEMS", f"`items` has {len(items):,} entries, more than {limit:,}.", "Split the list."
+                "TOO_MANY_ITEMS",
+                f"`items` has {len(items):,} entries, more than {limit:,}.",
+                "Split the list, or raise NEXUSFLOW_MAX_ITEMS.",
             )
         storable(items, "list of items")
         return items

@@ -51,7 +51,7 @@ def bucket() -> Iterator[str]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    _, port = server.get_host_and_port()
+    _, port = server.get_host_and_port()  # type: ignore[no-untyped-call]
     endpoint = f"http://127.0.0.1:{port}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "someone")
@@ -64,12 +64,10 @@ def bucket() -> Iterator[str]:
 @pytest.fixture(params=["db", "file", "s3"])
 def kind(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Iterator[str]:
     """Each storage in turn, in use."""
-    urls = {
-        "db": lambda: None,
-        "file": lambda: f"file://{tmp_path}/kept",
-        "s3": lambda: request.getfixturevalue("bucket"),
-    }
-    with stored_at(database, urls[request.param]()):
+    (tmp_path / "kept").mkdir()
+    urls = {"db": None, "file": f"file://{tmp_path}/kept"}
+    url = request.getfixturevalue("bucket") if request.param == "s3" else urls[request.param]
+    with stored_at(database, url):
         yield str(request.param)
 
 
@@ -118,16 +116,18 @@ def test_s3_takes_a_large_object_in_parts(bucket: str, database: Database) -> No
 
 
 def test_a_folders_files_are_private_and_whole(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
     with stored_at(database, f"file://{tmp_path}/a%20b"):
         storage.put(str(database.tenant_a), RUN, b"secret")
         found = [path for _, path in folder.every_object()]
     assert [path.read_bytes() for path in found] == [b"secret"]
     assert stat.S_IMODE(found[0].stat().st_mode) == 0o600
-    assert [path for path in tmp_path.rglob(".*")] == []
+    assert list(tmp_path.rglob(".*")) == []
 
 
 def test_what_is_away_or_damaged_says_so(database: Database, tmp_path: Path, bucket: str) -> None:
     tenant = str(database.tenant_a)
+    (tmp_path / "kept").mkdir()
     with stored_at(database, f"file://{tmp_path}/kept"):
         key = storage.put(tenant, RUN, b"[1, 2, 3]")
         next(path for _, path in folder.every_object()).write_bytes(b"[1, 2, 4]")
@@ -136,11 +136,13 @@ def test_what_is_away_or_damaged_says_so(database: Database, tmp_path: Path, buc
         (tmp_path / "kept").rename(tmp_path / "away")
         with pytest.raises(storage.StorageAway):
             storage.get(tenant, key)
+        with pytest.raises(storage.StorageAway):
+            storage.put(tenant, RUN, b"x")
         (tmp_path / "kept").write_text("in the way")
         with pytest.raises(storage.StorageAway):
             storage.put(tenant, RUN, b"x")
     with (
-        stored_at(database, bucket.replace("kept", "nowhere")),
+        stored_at(database, bucket.replace("kept/", "none/")),
         pytest.raises(storage.StorageAway, match="NoSuchBucket"),
     ):
         storage.put(tenant, RUN, b"x")
