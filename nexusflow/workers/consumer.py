@@ -31,11 +31,17 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
             why = complaint(message, self.app.tasks)
             if why is None:
                 return handle(message)
-            log.error("message.refused", reason=why, queue=(message.delivery_info or {}).get("routing_key"))
-            message.reject_log_error(log, self.connection_errors)
-            return None
+            return self._refuse(message, why)
 
         return on_task_received
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """What could not even be unpacked when it came."""
+        self._refuse(message, _undecodable(exc))
+
+    def _refuse(self, message: Any, why: str) -> None:
+        log.error("message.refused", reason=why, queue=(message.delivery_info or {}).get("routing_key"))
+        message.reject_log_error(log, self.connection_errors)
 
 
 def complaint(message: Any, tasks: Any) -> str | None:
@@ -49,13 +55,17 @@ def complaint(message: Any, tasks: Any) -> str | None:
     try:
         body = message.decode()
     except Exception as error:  # whatever a serializer or a decompression raises
-        return f"it cannot be decoded: {type(error).__name__}"
+        return _undecodable(error)
     if not isinstance(body, list | tuple) or len(body) != _PARTS:
         return "its body is not a task's arguments (a message of an old schema)"
     arguments, words, embedded = body
     if not isinstance(arguments, list | tuple) or not isinstance(words, dict) or not isinstance(embedded, dict | None):
         return "its body is not a task's arguments (a message of an old schema)"
     return _misfit(arguments, words) if name.startswith("tasks.") else None
+
+
+def _undecodable(error: Exception) -> str:
+    return f"it cannot be decoded: {type(error).__name__}"
 
 
 def _misfit(arguments: Any, words: dict[str, Any]) -> str | None:
