@@ -97,6 +97,30 @@ def run(
     return exits.perform(command.perform, as_json=as_json, failed=command.failed)
 
 
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="The port to listen on; default: 8080, or a free one.", show_default=False),
+    ] = None,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="First bring the schema of a configured database up to date.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help='Write one line when it is ready: {"url", "api_key"}.')
+    ] = False,
+) -> int:
+    """Run the cluster in the foreground until Ctrl-C: front end, workers and beat, on embedded or configured servers.
+
+    Exit code: 0 it was stopped, 3 the cluster cannot be used, 130 interrupted before it was ready.
+    """
+    from nexusflow.cli.up import UpCommand
+
+    command = UpCommand(host, port, upgrade=upgrade, as_json=as_json)
+    return exits.perform(command.perform, as_json=as_json)
+
+
 @runs.command("show")
 def show(
     run_id: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or how it begins (8 characters or more).")],

@@ -16,10 +16,11 @@ from nexusflow.embedded.parts import MOST_DEATHS, Part, end_leftovers, remember,
 from nexusflow.embedded.procfile import WEB, arguments, celery_processes
 from nexusflow.embedded.servers import Servers
 from nexusflow.errors import ClusterUnusable
+from nexusflow.settings import Settings
 
 BUSY_GRACE, IDLE_GRACE = 6.0, 0.3
-DRAIN_GRACE = 30.0
-"""Seconds the workers of a cluster that stays get to finish what they are at; then it is left to its lease."""
+DRAIN_MARGIN = 6.0
+"""Seconds beyond their own limit (``drain_seconds``) that the workers of a cluster that stays get to end."""
 SHOWN_LINES = 8
 
 
@@ -72,7 +73,8 @@ class Assembly:
         self._home.cluster_file.unlink(missing_ok=True)
         self._close()
         if self._processes:
-            stop_together(self._processes.values(), self._grace(), lambda: self.is_hurried)
+            grace = self._grace()
+            stop_together(self._processes.values(), grace, lambda: self.is_hurried, insist=grace > IDLE_GRACE)
         self._servers.stop()
         self._home.pids_file.unlink(missing_ok=True)
 
@@ -150,10 +152,12 @@ class Assembly:
         busy = self._servers.busy()
         if busy == 0:  # an idle worker keeps nothing worth waiting for
             return IDLE_GRACE
-        grace = DRAIN_GRACE if self._stays else BUSY_GRACE
-        if busy and self._stays:
-            self._report(f"waiting for {busy:,} running step{'s' if busy > 1 else ''}, {grace:.0f} s at most")
-        return grace
+        if not self._stays:
+            return BUSY_GRACE
+        drain = Settings().drain_seconds
+        if busy:
+            self._report(f"waiting for {busy:,} running step{'s' if busy > 1 else ''}, {drain:.0f} s at most")
+        return drain + DRAIN_MARGIN
 
     def _tell(self, part: Part) -> None:
         """One line for each thing that happened to a part, and the end of its log where it ended."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from nexusflow.errors import ClusterUnusable
 START_SECONDS = 120.0
 STOP_SECONDS = 50.0
 _POLL_SECONDS = 0.05
+HURRY = signal.SIGUSR1
+"""Asks a supervisor that stops to wait for nothing; any other notes it for when it does."""
 
 __all__ = ["ClusterInfo", "Home", "ailing", "find", "find_home", "hopeless", "membership", "running"]
 
@@ -125,6 +128,11 @@ class Membership:
         if found is not None:
             self.progress.lines()  # what went before is not our business
         self.info = found or self._wait()
+
+    def hurry(self) -> None:
+        """Where the cluster stops, let it wait for nothing."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.info.pids["supervisor"], HURRY)
 
     def is_lost(self) -> bool:
         """Whether the supervisor is gone without having been told to go."""

@@ -5,6 +5,7 @@ Four Celery processes importing side by side are most of a small machine's start
 
 import contextlib
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -13,14 +14,18 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from nexusflow.embedded.children import Child, die_with_parent
 from nexusflow.embedded.home import explained
+from nexusflow.errors import NexusError
 
 _POLL_SECONDS = 0.02
 FORKS = sys.platform == "linux"
 """Elsewhere the system's own libraries may not survive a copy that runs no new program."""
+
+
+Result = TypeVar("Result")
 
 
 class ForkedProcess:
@@ -125,3 +130,46 @@ class Forked(Child):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+def apart(work: Callable[[], Result]) -> Result:
+    """Do it in a copy of this process that ends with it, so that this one keeps nothing of what it had to import.
+
+    What it returns must be picklable. A NexusError is raised here again.
+    """
+    if not FORKS:
+        return work()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _tell(work, writing)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            told = pipe.read()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # it has said all, or nobody listens any more
+        os.waitpid(pid, 0)
+    if not told:
+        raise RuntimeError("a part of the command ended without a word")
+    result, error = pickle.loads(told)  # noqa: S301 - written by our own copy
+    if error is not None:
+        kind, content = error
+        raised = kind.__new__(kind)
+        raised.__dict__.update(content)
+        raise raised
+    return result  # type: ignore[no-any-return]
+
+
+def _tell(work: Callable[[], object], writing: int) -> NoReturn:
+    with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
+        try:
+            told: tuple[object, object] = (work(), None)
+        except NexusError as error:
+            told = (None, (type(error), dict(error.__dict__)))
+        except Exception as error:
+            traceback.print_exc()
+            raise SystemExit from error
+        pickle.dump(told, pipe)
+    os._exit(0)

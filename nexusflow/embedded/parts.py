@@ -64,12 +64,24 @@ class Part:
         return True
 
 
-def stop_together(children: Iterable[Child], grace: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-    """Ask all to stop at once, wait ``grace`` seconds together, then end what is left by force."""
+INSIST_SECONDS = 3.0
+
+
+def stop_together(
+    children: Iterable[Child], grace: float, is_hurried: Callable[[], bool] = lambda: False, *, insist: bool = False
+) -> None:
+    """Ask all to stop at once, wait ``grace`` seconds together, then end what is left by force.
+
+    ``insist``: before the force ask again, which tells a worker to hand back what it is at.
+    """
     running = list(children)
     for child in running:
         child.ask_to_stop()
     wait_until(lambda: is_hurried() or not any(child.is_alive for child in running), grace)
+    if insist:
+        for child in running:
+            child.ask_to_stop()
+        wait_until(lambda: not any(child.is_alive for child in running), INSIST_SECONDS)
     for child in running:
         child.kill()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from nexusflow.embedded.assembly import Assembly
+from nexusflow.embedded.cluster import HURRY
 from nexusflow.embedded.home import Home, write_private
 from nexusflow.embedded.locks import ANOTHER_RUNS, FileLock
 from nexusflow.embedded.servers import ConfiguredServers, EmbeddedServers
@@ -20,8 +21,6 @@ from nexusflow.errors import NexusError
 
 LOOK_SECONDS = 0.2
 LOCK_SECONDS = 2.0
-HURRY = signal.SIGUSR1
-"""Asks a supervisor that stops to wait for nothing; any other notes it for when it does."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

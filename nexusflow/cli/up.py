@@ -1,0 +1,204 @@
+"""``nexusflow up``: the cluster in the foreground, until it is told to stop."""
+
+import functools
+import http.client
+import ipaddress
+import signal
+import time
+from types import FrameType, TracebackType
+
+from nexusflow.cli import exits
+from nexusflow.cli.console import err, say
+from nexusflow.cli.welcome import Welcome
+from nexusflow.embedded.cluster import Membership, ailing, find, find_home, membership
+from nexusflow.embedded.forks import apart
+from nexusflow.embedded.front_end import Place, Request, asking
+from nexusflow.embedded.home import Home
+from nexusflow.embedded.parts import MOST_DEATHS
+from nexusflow.embedded.procfile import WEB, WEB_PORT
+from nexusflow.errors import ClusterUnusable
+from nexusflow.settings import Settings, get_settings
+
+ANSWER_SECONDS = 60.0
+STEADY_SECONDS = 10.0
+"""A supervisor that is lost sooner after it was started is not started again."""
+_LOOK_SECONDS = 0.2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class UpCommand:
+    """One ``nexusflow up``. ``port``: None for the usual one, or any that is free."""
+
+    def __init__(self, host: str, port: int | None, *, upgrade: bool, as_json: bool) -> None:
+        self._place = Place(host, WEB_PORT if port is None else port, exact=port is not None)
+        self._upgrade, self._as_json = upgrade, as_json
+        self._ready_at = 0.0
+
+    def perform(self) -> int:
+        """Run it; 0 once it was stopped. Raises ClusterUnusable."""
+        with _Stopping() as stopping:
+            settings = get_settings()
+            is_configured = _is_configured(settings)
+            home = find_home(settings.home)
+            if is_configured:
+                home = home.on_servers
+                self._check_servers()
+            elif self._upgrade:
+                raise exits.misused("--upgrade is for a configured database; an embedded one is upgraded by itself")
+            self._warn_of_host()
+            with (
+                asking(home, self._place) as request,
+                membership(home, _begun, configured=is_configured, leaving=_tell) as member,
+            ):
+                stopping.member = member
+                self._serve(home, member, request, stopping, is_configured=is_configured)
+                request.withdraw()
+            if find(home) is not None:
+                say("The cluster goes on for another command that uses it; its front end has ended.")
+            else:
+                say("Stopped. What was recorded is kept.")
+        return exits.SUCCEEDED
+
+    def _serve(
+        self, home: Home, member: Membership, request: Request, stopping: "_Stopping", *, is_configured: bool
+    ) -> None:
+        # While the front end starts.
+        welcome = apart(functools.partial(Welcome.prepare, home, member.info, is_configured=is_configured))
+        port = self._until_it_answers(home, member)
+        url = f"http://{_shown_host(self._place.host)}:{port}"
+        if not self._place.exact and port != self._place.port:
+            say(f"Port {self._place.port} is taken, so it is {port}.", "yellow")
+        stopping.is_ready = True
+        welcome.show(url, as_json=self._as_json)
+        place = Place(self._place.host, port)
+        while not stopping.is_asked:
+            for line in member.progress.lines():
+                _tell(line)
+            if member.is_lost():
+                self._recover(home, member, request, place)
+            time.sleep(_LOOK_SECONDS)
+        say("Stopping; Ctrl-C again stops at once.")
+
+    def _recover(self, home: Home, member: Membership, request: Request, place: Place) -> None:
+        if time.monotonic() - self._ready_at < STEADY_SECONDS:
+            raise ClusterUnusable(
+                "The cluster's supervisor ends each time as soon as it is started.",
+                f"Look into {home.logs / 'supervisor.log'}.",
+            )
+        say("The cluster's supervisor was killed; starting it again.", "yellow")
+        request.move(place)
+        member.rejoin()
+        port = self._until_it_answers(home, member)
+        say("The cluster is back." if port == place.port else f"The cluster is back, on port {port}.")
+
+    def _until_it_answers(self, home: Home, member: Membership) -> int:
+        """The front end's port, once it answers. Raises ClusterUnusable."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        complaint = ""
+        while time.monotonic() < deadline and not member.is_lost():
+            for line in member.progress.lines():
+                _tell(line)
+            info = find(home)
+            port = info.ports.get(WEB, 0) if info is not None else 0
+            if port and _answers(self._place.host, port):
+                self._ready_at = time.monotonic()
+                return port
+            deaths, complaint = ailing(home).get(WEB, (0, ""))
+            if deaths >= MOST_DEATHS:
+                break
+            time.sleep(0.05)
+        why = f": {complaint.rstrip('.')}" if complaint else ""
+        raise ClusterUnusable(f"The front end does not start{why}.", f"Look into {home.logs / 'web.log'}.")
+
+    def _check_servers(self) -> None:
+        from nexusflow.cli.configured import check_servers  # noqa: PLC0415 - for configured servers alone
+
+        for warning in apart(functools.partial(check_servers, upgrade=self._upgrade)):
+            say(warning, "yellow")
+
+    def _warn_of_host(self) -> None:
+        if not _is_loopback(self._place.host):
+            told = "it speaks plain HTTP, and whoever has an API key may use it; put a proxy with TLS before it"
+            say(f"Listening on {self._place.host}, beyond this machine: {told}.", "yellow")
+
+
+class _Stopping:
+    """Ctrl-C and SIGTERM: before it is ready they end the command, then the first asks and the second hurries."""
+
+    def __init__(self) -> None:
+        self.is_asked = self.is_ready = False
+        self.member: Membership | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "_Stopping":
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.is_ready:
+            if self.is_asked:
+                return  # the first one is ending it
+            self.is_asked = True
+            raise KeyboardInterrupt
+        if self.is_asked and self.member is not None:
+            self.member.hurry()
+        self.is_asked = True
+
+
+def _is_configured(settings: Settings) -> bool:
+    """Whether the settings name servers. Raises ClusterUnusable where they name only a part of them."""
+    named = {
+        "NEXUSFLOW_DATABASE_URL": settings.database_url is not None,
+        "NEXUSFLOW_BROKER_URL": settings.broker_url is not None,
+    }
+    if len(set(named.values())) > 1:
+        there, missing = sorted(named, key=lambda name: not named[name])
+        raise ClusterUnusable(
+            f"{there} is set, and {missing} is missing.",
+            "Set both, and NEXUSFLOW_REDIS_URL for the cache, for servers of your own; none for an embedded cluster.",
+        )
+    return all(named.values())
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(_reachable(host), port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _reachable(host: str) -> str:
+    """An address that leads there from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - not bound to
+
+
+def _shown_host(host: str) -> str:
+    host = _reachable(host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _begun(line: str) -> None:
+    _tell(f"{line} …")
+
+
+def _tell(line: str) -> None:
+    """A line of the supervisor's; the ones of a log stay as they are."""
+    is_log = line.startswith(" ")
+    say(line if is_log else line[:1].upper() + line[1:], "dim" if is_log else None, to=err())
