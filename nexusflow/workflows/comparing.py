@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
-from nexusflow.workflows.saved import no_version, read_summary
+from nexusflow.workflows.saved import read_summary
+from nexusflow.workflows.versions import no_version
 
 _BOTH = sa.text(
     "SELECT number, source, config FROM workflow_versions WHERE workflow_id = :workflow AND number IN (:a, :b)"

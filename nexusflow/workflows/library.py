@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import uuid_utils
 
 from nexusflow.db.session import joined_session
-from nexusflow.errors import Conflict, NotFound, VersionChanged
+from nexusflow.errors import Conflict, VersionChanged
 from nexusflow.workflows.comparing import VersionDiff, diff_versions
 from nexusflow.workflows.definition import Definition
 from nexusflow.workflows.paging import is_id
@@ -24,7 +24,15 @@ from nexusflow.workflows.saved import (
     read_workflow,
 )
 from nexusflow.workflows.schedules import sync_schedules
-from nexusflow.workflows.versions import Compiled, Version, compile_source, keep_version, read_definition
+from nexusflow.workflows.versions import (
+    Compiled,
+    Version,
+    compile_source,
+    keep_version,
+    no_version,
+    read_definition,
+    unknown_workflow,
+)
 
 __all__ = [
     "VersionDiff",
@@ -140,7 +148,7 @@ def publish_workflow(
         number = latest if version is None else version
         source = session.execute(_SOURCE, {"workflow": workflow_id, "number": number}).scalar_one_or_none()
         if source is None:
-            raise NotFound(f"The workflow has no version {number}.", "List its versions.")
+            raise no_version(number)
         _publish(session, tenant, workflow_id, number, read_definition(source.encode()))
         return read_summary(session, workflow_id)
 
@@ -165,7 +173,7 @@ def delete_workflow(tenant: str, workflow_id: str, *, connection: sa.Connection 
 def _lock(session: sa.Connection, workflow: str) -> "sa.Row[Any]":
     row = session.execute(_LOCK, {"workflow": workflow}).first() if is_id(workflow) else None
     if row is None:
-        raise NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows.")
+        raise unknown_workflow(workflow)
     return row
 
 

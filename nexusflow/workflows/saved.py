@@ -23,6 +23,7 @@ from nexusflow.workflows.paging import (
     make_cursor,
     read_cursor,
 )
+from nexusflow.workflows.versions import no_version, unknown_workflow
 
 STATUSES = ("draft", "published", "archived")
 SORTS = ("name", "-name", "created_at", "-created_at", "updated_at", "-updated_at")
@@ -106,13 +107,8 @@ def read_summary(session: sa.Connection, workflow: str) -> WorkflowSummary:
     """A workflow, in a transaction under way. Raises NotFound."""
     row = session.execute(_ONE, {"workflow": workflow}).first() if is_id(workflow) else None
     if row is None:
-        raise NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows.")
+        raise unknown_workflow(workflow)
     return _summary(row)
-
-
-def no_version(number: int) -> NotFound:
-    """What is said of a version that is not there."""
-    return NotFound(f"The workflow has no version {number}.", "List its versions.")
 
 
 def list_workflows(

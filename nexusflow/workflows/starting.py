@@ -4,8 +4,7 @@ The statement itself looks whether the workflow may still be started and whether
 change, so what a start needs of them is kept in the process.
 """
 
-import threading
-from collections import OrderedDict
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,39 +15,23 @@ import sqlalchemy as sa
 import uuid_utils
 
 from nexusflow.db.session import AWAY, tenant_pipeline, tenant_session, unusable
-from nexusflow.errors import Conflict, InvalidInput, NotFound, Problem, StepError
+from nexusflow.errors import ClusterUnusable, Conflict, InvalidInput, NotFound, Problem
 from nexusflow.pointers import child
-from nexusflow.schemas import validate
-from nexusflow.workflows.act import storable
-from nexusflow.workflows.consequences import patience
-from nexusflow.workflows.definition import Definition
 from nexusflow.workflows.idempotency import check_key, fingerprint, once, recall
 from nexusflow.workflows.paging import is_id
-from nexusflow.workflows.plan import Plan
+from nexusflow.workflows.run_input import NOT_FITTING, checked_input, checked_value
+from nexusflow.workflows.startable import Startable, recall_version, remember, resolve
 from nexusflow.workflows.statements import WAKE
 from nexusflow.workflows.values import stored
-from nexusflow.workflows.versions import Version
+from nexusflow.workflows.versions import unknown_workflow
 
 Trigger = Literal["api", "cli", "page", "schedule"]
 MAX_BATCH = 1_000
 MAX_PROBLEMS = 50
-CACHED = 512
 _TRIES = 5
 """A start that finds another version published than it checked its input against checks it again."""
 
-NOT_FITTING = "{} not fit the workflow's schema."
-SEE_SCHEMA = "See `input.schema` of the workflow."
-
 __all__ = ["MAX_BATCH", "Started", "Trigger", "checked_input", "once", "remember", "start_runs"]
-
-_RESOLVE = sa.text("""
-SELECT w.status, v.id, v.number, v.config -> 'input' -> 'schema' AS schema,
-       CAST(v.config ->> 'timeout' AS float8) AS timeout, v.plan
-FROM workflows w LEFT JOIN workflow_versions v ON v.workflow_id = w.id
-    AND v.number = coalesce(CAST(:number AS numeric), w.published_version,
-                            (SELECT max(n.number) FROM workflow_versions n WHERE n.workflow_id = w.id))
-WHERE w.id = :workflow AND w.deleted_at IS NULL
-""")
 
 # Nothing is inserted unless the workflow may still be started so, and nobody used the key: then nothing is locked.
 START_RUNS = """
@@ -87,17 +70,6 @@ class Started:
     replayed: bool = False
 
 
-@dataclass(frozen=True)
-class Startable:
-    """What a start needs of a version. ``entries``: its first segments, as JSON."""
-
-    id: str
-    number: int
-    schema: dict[str, Any]
-    timeout: float | None
-    entries: str
-
-
 def start_runs(
     tenant: str,
     workflow_id: str,
@@ -116,7 +88,7 @@ def start_runs(
     """
     _check_size(inputs)
     if not is_id(workflow_id):
-        raise _unknown(workflow_id)
+        raise unknown_workflow(workflow_id)
     start = _Start(tenant, workflow_id, list(inputs), version, trigger, batch, connection)
     if idempotency_key is not None:
         start.key = check_key(idempotency_key)
@@ -145,7 +117,7 @@ class _Start:
 
     def perform(self) -> Started:
         """Start with the version last seen; look again where it is no longer the one to start."""
-        known = _seen.get(self.tenant, self.workflow, self.version)
+        known = recall_version(self.tenant, self.workflow, self.version)
         try:
             for _ in range(_TRIES):
                 startable = known or self._resolve()
@@ -162,17 +134,10 @@ class _Start:
         raise Conflict("ARCHIVED", "The workflow is being changed all the time.", "Try again.")
 
     def _resolve(self) -> Startable:
-        found = self._read(_RESOLVE, {"workflow": self.workflow, "number": self.version})
-        if found is None:
-            raise _unknown(self.workflow)
-        if found.status == "archived":
-            raise Conflict("ARCHIVED", "The workflow is archived, so nothing starts it.", "Publish it to use it again.")
-        if found.id is None:
-            raise NotFound(f"The workflow has no version {self.version}.", "List its versions.")
-        plan = Plan.from_json(found.plan)
-        startable = Startable(str(found.id), found.number, found.schema or {}, found.timeout, entries_of(plan))
-        _seen.put(self.tenant, self.workflow, startable, is_current=self.version is None)
-        return startable
+        if self.connection is not None:
+            return resolve(self.connection, self.tenant, self.workflow, self.version)
+        with tenant_session(self.tenant) as connection:
+            return resolve(connection, self.tenant, self.workflow, self.version)
 
     def _replay(self) -> Started | None:
         if self.key is None:
@@ -185,12 +150,6 @@ class _Start:
         if answer is None:
             return None
         return Started(answer["run_ids"], replayed=answer["run_ids"] != self.runs)
-
-    def _read(self, statement: sa.TextClause, values: dict[str, Any]) -> Any:
-        if self.connection is not None:
-            return self.connection.execute(statement, values).first()
-        with tenant_session(self.tenant) as connection:
-            return connection.execute(statement, values).first()
 
     def _insert(self, startable: Startable) -> bool:
         """Whether the runs are there: not if the workflow may not be started so, or the key was there before."""
@@ -221,6 +180,8 @@ class _Start:
 
     def _again(self, values: dict[str, Any]) -> bool:
         """A connection broke, perhaps one that had been idle since before a restart; the ids tell what has happened."""
+        with contextlib.suppress(ClusterUnusable), tenant_session(self.tenant):
+            pass  # the pool notices here that its connections are dead, and renews all of them
         try:
             return self._in_one_trip(values)
         except psycopg.errors.UniqueViolation:
@@ -265,78 +226,6 @@ class _Start:
         return checked
 
 
-class _Seen:
-    """Versions by tenant, workflow and number; under None, the one that was last seen to be the one to start."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int | None], Startable] = OrderedDict()
-
-    def get(self, tenant: str, workflow: str, number: int | None) -> Startable | None:
-        with self._lock:
-            found = self._kept.get((tenant, workflow, number))
-            if found is not None:
-                self._kept.move_to_end((tenant, workflow, number))
-            return found
-
-    def put(self, tenant: str, workflow: str, startable: Startable, *, is_current: bool) -> None:
-        with self._lock:
-            self._kept[tenant, workflow, startable.number] = startable
-            if is_current:
-                self._kept[tenant, workflow, None] = startable
-            while len(self._kept) > CACHED:
-                self._kept.popitem(last=False)
-
-
-_seen = _Seen()
-
-
-def remember(tenant: str, version: Version) -> None:
-    """Keep what a start needs of a version that was just saved here."""
-    schema, timeout = version.definition.input.schema_, version.definition.timeout
-    startable = Startable(version.id, version.number, schema, timeout, entries_of(version.plan))
-    _seen.put(tenant, version.workflow, startable, is_current=False)
-
-
-def entries_of(plan: Plan) -> str:
-    """A plan's first segments, as rows to be."""
-    first = [plan.segments[entry] for entry in plan.scopes[""].entries]
-    rows = [{"segment": each.id, "queue": each.queue, "patience": patience(plan, each)} for each in first]
-    return orjson.dumps(rows).decode()
-
-
-def checked_input(definition: Definition, given: Any) -> dict[str, Any]:
-    """The run's input with the schema's top-level defaults filled in. Raises InvalidInput with every problem."""
-    return checked_value(definition.input.schema_, given)
-
-
-def checked_value(schema: dict[str, Any], given: Any) -> dict[str, Any]:
-    """A run's input that fits this schema, with its top-level defaults filled in. Raises InvalidInput."""
-    if not isinstance(given, dict):
-        raise InvalidInput("The input is no JSON object.", 'Write {"KEY": VALUE, …}.')
-    value = {
-        name: spec["default"]
-        for name, spec in schema.get("properties", {}).items()
-        if isinstance(spec, dict) and "default" in spec
-    } | given
-    try:
-        storable(value, "input")
-    except StepError as error:
-        is_large = error.code == "VALUE_TOO_LARGE"
-        raise InvalidInput(error.message, "Give large data as a file: KEY=@FILE." if is_large else error.hint) from None
-    problems = [
-        Problem(each.pointer, None, None, "INVALID_INPUT", each.message, each.hint or SEE_SCHEMA)
-        for each in validate(schema, value)
-    ]
-    if problems:
-        raise InvalidInput(NOT_FITTING.format("The input does"), details=problems)
-    return value
-
-
 def _check_size(inputs: Sequence[Any]) -> None:
     if not 1 <= len(inputs) <= MAX_BATCH:
         raise InvalidInput(f"A batch of {len(inputs):,} inputs cannot be started.", f"Give 1 to {MAX_BATCH:,} at once.")
-
-
-def _unknown(workflow: str) -> NotFound:
-    return NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows.")

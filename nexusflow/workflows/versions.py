@@ -8,6 +8,7 @@ import orjson
 import sqlalchemy as sa
 import uuid_utils
 
+from nexusflow.errors import NotFound
 from nexusflow.settings import get_settings
 from nexusflow.workflows.catalogue import catalogue
 from nexusflow.workflows.checks import Limits, parse_definition
@@ -103,3 +104,13 @@ def keep_version(
     }
     made = connection.execute(_ADD, values).one()
     return str(made.id), int(made.number)
+
+
+def unknown_workflow(workflow: str) -> NotFound:
+    """What is said of a workflow that is not there."""
+    return NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows.")
+
+
+def no_version(number: int | None) -> NotFound:
+    """What is said of a version that is not there."""
+    return NotFound(f"The workflow has no version {number}.", "List its versions.")

@@ -1,0 +1,96 @@
+"""What starts need of versions: immutable, so it is read once and kept in the process."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from nexusflow.errors import Conflict
+from nexusflow.workflows.consequences import patience
+from nexusflow.workflows.plan import Plan
+from nexusflow.workflows.versions import Version, no_version, unknown_workflow
+
+CACHED = 512
+
+_RESOLVE = sa.text("""
+SELECT w.status, v.id, v.number, v.config -> 'input' -> 'schema' AS schema,
+       CAST(v.config ->> 'timeout' AS float8) AS timeout, v.plan
+FROM workflows w LEFT JOIN workflow_versions v ON v.workflow_id = w.id
+    AND v.number = coalesce(CAST(:number AS numeric), w.published_version,
+                            (SELECT max(n.number) FROM workflow_versions n WHERE n.workflow_id = w.id))
+WHERE w.id = :workflow AND w.deleted_at IS NULL
+""")
+
+
+@dataclass(frozen=True)
+class Startable:
+    """What a start needs of a version. ``entries``: its first segments, as JSON."""
+
+    id: str
+    number: int
+    schema: dict[str, Any]
+    timeout: float | None
+    entries: str
+
+
+class _Seen:
+    """Versions by tenant, workflow and number; under None, the one that was last seen to be the one to start."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str, int | None], Startable] = OrderedDict()
+
+    def get(self, tenant: str, workflow: str, number: int | None) -> Startable | None:
+        with self._lock:
+            found = self._kept.get((tenant, workflow, number))
+            if found is not None:
+                self._kept.move_to_end((tenant, workflow, number))
+            return found
+
+    def put(self, tenant: str, workflow: str, startable: Startable, *, is_current: bool) -> None:
+        with self._lock:
+            self._kept[tenant, workflow, startable.number] = startable
+            if is_current:
+                self._kept[tenant, workflow, None] = startable
+            while len(self._kept) > CACHED:
+                self._kept.popitem(last=False)
+
+
+_seen = _Seen()
+
+
+def remember(tenant: str, version: Version) -> None:
+    """Keep what a start needs of a version that was just saved here."""
+    schema, timeout = version.definition.input.schema_, version.definition.timeout
+    startable = Startable(version.id, version.number, schema, timeout, entries_of(version.plan))
+    _seen.put(tenant, version.workflow, startable, is_current=False)
+
+
+def recall_version(tenant: str, workflow: str, number: int | None) -> Startable | None:
+    """The version of this number, or (None) the one that was last seen to be the one to start."""
+    return _seen.get(tenant, workflow, number)
+
+
+def resolve(connection: sa.Connection, tenant: str, workflow: str, number: int | None) -> Startable:
+    """The version to start: this one, else the published one, else the newest. Raises NotFound, Conflict (archived)."""
+    found = connection.execute(_RESOLVE, {"workflow": workflow, "number": number}).first()
+    if found is None:
+        raise unknown_workflow(workflow)
+    if found.status == "archived":
+        raise Conflict("ARCHIVED", "The workflow is archived, so nothing starts it.", "Publish it to use it again.")
+    if found.id is None:
+        raise no_version(number)
+    entries = entries_of(Plan.from_json(found.plan))
+    startable = Startable(str(found.id), found.number, found.schema or {}, found.timeout, entries)
+    _seen.put(tenant, workflow, startable, is_current=number is None)
+    return startable
+
+
+def entries_of(plan: Plan) -> str:
+    """A plan's first segments, as rows to be."""
+    first = [plan.segments[entry] for entry in plan.scopes[""].entries]
+    rows = [{"segment": each.id, "queue": each.queue, "patience": patience(plan, each)} for each in first]
+    return orjson.dumps(rows).decode()
