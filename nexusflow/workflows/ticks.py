@@ -16,8 +16,9 @@ import orjson
 import sqlalchemy as sa
 
 from nexusflow.db.session import AWAY, control_session, tenant_session
-from nexusflow.errors import ClusterUnusable, NexusError, Transient
+from nexusflow.errors import ClusterUnusable, NexusError
 from nexusflow.log import crash_fields, get_logger
+from nexusflow.storage import StorageAway
 from nexusflow.workflows.starting import start_runs
 from nexusflow.workflows.timing import Timing, latest_times, next_times
 
@@ -181,12 +182,7 @@ def _start_ticks() -> tuple[int, bool]:
     for tenant, ticks in _in_turn(by_tenant):
         if time.monotonic() > until:
             break
-        try:
-            done = _start_some(tenant, ticks)
-        except ClusterUnusable as error:
-            # A storage that is away for this input must not stop the dispatcher; a database will say so itself.
-            log.warning("schedule.later", tenant=tenant, error=str(error))
-            done = 0
+        done = _start_some(tenant, ticks)
         settled += done
         is_stuck = is_stuck or done < len(ticks)
     return settled, is_stuck
@@ -226,12 +222,12 @@ def _start_schedule(connection: sa.Connection, tenant: str, rows: Sequence[Any])
     connection.exec_driver_sql("SAVEPOINT schedule")
     try:
         started = start_runs(tenant, workflow, inputs, trigger="schedule", connection=connection)
-    except (ClusterUnusable, *AWAY):
-        raise
-    except Transient as error:
+    except StorageAway as error:
         log.warning("schedule.later", tenant=tenant, workflow=workflow, error=str(error))
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT schedule")
         return []
+    except (ClusterUnusable, *AWAY):
+        raise
     except NexusError as error:
         failure = _failure(error)
         log.warning("schedule.failed", tenant=tenant, workflow=workflow, code=error.code, ticks=len(rows))

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -154,13 +154,18 @@ def test_a_tick_that_was_made_and_not_started_is_taken_up_once(clockwork: Clockw
         " FROM schedules WHERE workflow_id = %s"
     )
     clockwork.rows.execute(cast("Any", insert), (workflow,))
-    with psycopg.connect(clockwork.cluster.database.owner_url) as other:
+    ticker = Ticker()
+    with (
+        ThreadPoolExecutor(1) as beat,
+        psycopg.connect(clockwork.cluster.database.owner_url) as other,
+    ):
         other.execute("SELECT 1 FROM ticks FOR UPDATE")  # another beat is at it
-        ticker = Ticker()
-        assert ticker.step() == 0
-        wait = ticker.look_in(None, has_open=True)
-        assert wait, "it would spin"
+        pass_ = beat.submit(ticker.step)
+        waited = not wait([pass_], timeout=5).done
         other.rollback()
+        assert not waited, "it waits for the other"
+        assert pass_.result() == 0
+    assert ticker.look_in(None, has_open=True), "it would spin"
     assert Ticker().step() == 1
     assert Ticker().step() == 0
     assert clockwork.runs(workflow) == 1
