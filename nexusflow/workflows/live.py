@@ -44,7 +44,7 @@ SELECT {COLUMNS}, {MOMENT} FROM (SELECT 1) AS one LEFT JOIN LATERAL (
 
 AFTER_POSITION = sa.text(f"""
 SELECT {COLUMNS}, {MOMENT} FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-    SELECT * FROM run_events WHERE run_id = :run AND (xact, id) > (CAST(:xact AS xid8), :id)
+    SELECT * FROM run_events WHERE run_id = :run AND (xact, id) > (CAST(CAST(:xact AS text) AS xid8), :id)
     ORDER BY xact, id LIMIT :limit) AS e ON true
 """)
 
