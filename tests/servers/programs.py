@@ -53,6 +53,14 @@ def find_epmd() -> Path | None:
     return places[0] if places else None
 
 
+def find_browser() -> Path | None:
+    """Chromium or Chrome, for the page's tests."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
+    mac = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return Path(found) if found else mac if mac.exists() else None
+
+
 def missing() -> dict[str, str]:
     """What is not on this machine: each server's name and its package in Debian."""
     wanted = {
