@@ -2,4 +2,6 @@
 
 from typing import Any
 
-SCHEDULE: dict[str, dict[str, Any]] = {}
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "prune": {"task": "tasks.workflow.prune", "schedule": 3600.0, "options": {"expires": 1800}},
+}

@@ -2,12 +2,26 @@
 
 from typing import Any
 
-from nexusflow.celery import tenant_task
+from nexusflow.celery import app, tenant_task
+from nexusflow.errors import NexusError
+from nexusflow.log import get_logger
+from nexusflow.workflows import retention
 from nexusflow.workflows.work import Hint
 from tasks.segments import run_hinted
+
+log = get_logger(__name__)
 
 
 @tenant_task(name="tasks.workflow.run_segment")
 def run_segment(task: Any, tenant: str, run: str, segment: int, item: str = "", lo: int = 0) -> list[int]:
     """Run a segment if it is ready: see ``nexusflow.workflows.runner``."""
     return run_hinted(task, Hint(tenant, run, segment, item, lo))
+
+
+@app.task(name="tasks.workflow.prune", acks_late=False, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]
+def prune() -> None:
+    """Delete what is past its retention, of all tenants; what cannot be deleted now goes next time."""
+    try:
+        retention.prune()
+    except NexusError as error:
+        log.warning("retention.later", error=str(error))

@@ -19,6 +19,7 @@ from nexusflow.settings import CONTROL_ROLE, get_settings
 RUNTIME_ROLE = "nexusflow_app"
 PROVISION_LOCK = 0x6E65787573  # "nexus": one migration at a time per database
 MIN_VERSION, MAX_TESTED_VERSION = 15, 18
+_NO_POWER = "NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
 
 
 def alembic_config() -> Config:
@@ -65,14 +66,25 @@ def _ensure_role(driver: psycopg.Connection, role: str, password: str) -> None:
     """Roles belong to the whole server, so another database's set-up may create the same one right now."""
     name, secret = sql.Identifier(role), sql.Literal(password)
     driver.execute("SELECT pg_advisory_xact_lock(1, hashtext(%s))", (role,))
-    known = driver.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
-    verb = sql.SQL("ALTER" if known else "CREATE")
-    powers = sql.SQL("LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD")
+    create = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(name, sql.SQL(_NO_POWER), secret)
+    try:
+        if driver.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+            with driver.transaction():
+                driver.execute(create)
+            return
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        pass
+    # Only a superuser may name some of these powers, even to take them away.
+    is_superuser = driver.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
+    without = sql.SQL(_NO_POWER if is_superuser else "")
     try:
         with driver.transaction():
-            driver.execute(sql.SQL("{} ROLE {} {} {}").format(verb, name, powers, secret))
-    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-        driver.execute(sql.SQL("ALTER ROLE {} {} {}").format(name, powers, secret))
+            driver.execute(sql.SQL("ALTER ROLE {} LOGIN {} PASSWORD {}").format(name, without, secret))
+    except psycopg.errors.InsufficientPrivilege:
+        raise ClusterUnusable(
+            f"The owner may not set the password of the role {role}, which is there already.",
+            f"As an administrator: GRANT {role} TO the owner WITH ADMIN OPTION, and give the owner CREATEROLE.",
+        ) from None
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -11,7 +11,7 @@ from nexusflow.embedded.home import Home
 from nexusflow.embedded.locks import FileLock
 from nexusflow.embedded.postgres import Postgres
 from nexusflow.errors import ClusterUnusable, NotFound
-from nexusflow.settings import CONTROL_ROLE
+from nexusflow.settings import CONTROL_ROLE, Settings
 
 WAIT_SECONDS = 60.0
 
@@ -40,6 +40,7 @@ def database_only(home: Home) -> Iterator[ClusterInfo]:
             postgres.wait_ready()
             environment = {
                 "NEXUSFLOW_HOME": str(home.path),
+                **({} if Settings().storage_url else {"NEXUSFLOW_STORAGE_URL": home.storage_url}),
                 "NEXUSFLOW_DATABASE_URL": postgres.url(RUNTIME_ROLE, secrets.runtime_password),
                 "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(CONTROL_ROLE, secrets.control_password),
             }

@@ -44,6 +44,16 @@ class Home:
         return self.path / "run"
 
     @property
+    def storage(self) -> Path:
+        """Files and large values."""
+        return self.path / "storage"
+
+    @property
+    def storage_url(self) -> str:
+        """``storage`` as NEXUSFLOW_STORAGE_URL names it."""
+        return self.storage.as_uri()
+
+    @property
     def cluster_file(self) -> Path:
         """What runs, while it runs: process ids, addresses, environment."""
         return self.path / "cluster.json"
@@ -108,6 +118,7 @@ class Home:
                 self.path.chmod(mode)
             self.logs.mkdir(mode=0o700, exist_ok=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
+            self.storage.mkdir(mode=0o700, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n")

@@ -115,6 +115,7 @@ class EmbeddedServers:
             "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(schema.control_role, secrets.control_password),
             "NEXUSFLOW_BROKER_URL": broker.url(),
             "NEXUSFLOW_REDIS_URL": broker.url(CACHE_DATABASE),
+            **({} if settings.storage_url else {"NEXUSFLOW_STORAGE_URL": self._home.storage_url}),
             "NEXUSFLOW_ALLOW_PRIVATE_ADDRESSES": settings.allow_private_addresses or "loopback",
         }
         for connection, values in vendors.connections().items():

@@ -16,7 +16,18 @@ from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
 from nexusflow.storage.keys import Key, ObjectMissing, StorageAway, moment_of, month_name, parse_key
 
-__all__ = ["Key", "ObjectMissing", "StorageAway", "configured", "delete_month", "get", "parse_key", "put", "stream"]
+__all__ = [
+    "Key",
+    "ObjectMissing",
+    "StorageAway",
+    "configured",
+    "delete_month",
+    "get",
+    "month_name",
+    "parse_key",
+    "put",
+    "stream",
+]
 
 _PIECE = 1_048_576
 
