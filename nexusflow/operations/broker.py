@@ -33,13 +33,17 @@ class Look:
     has_dead_letters: bool = True
 
 
-def connection() -> Any:
-    """A connection to the broker that gives up soon. Raises what kombu and its transports raise."""
+def connection(**options: Any) -> Any:
+    """A connection to the broker that gives up soon. Raises what kombu and its transports raise.
+
+    ``options``: of the transport, as ``confirm_publish`` of RabbitMQ's; Valkey's gets none.
+    """
     import kombu  # noqa: PLC0415 - slow
 
-    url = get_settings().broker_url
+    configured = get_settings().broker_url
+    url = configured.get_secret_value() if configured is not None else "amqp://"
     made: Any = kombu.Connection(  # type: ignore[attr-defined,no-untyped-call]
-        url.get_secret_value() if url is not None else "amqp://", connect_timeout=CONNECT_SECONDS
+        url, connect_timeout=CONNECT_SECONDS, transport_options=options if url.startswith("amqp") else {}
     )
     made.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS)
     return made

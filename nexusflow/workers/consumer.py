@@ -15,6 +15,8 @@ from nexusflow.log import get_logger
 log = get_logger(__name__)
 _PARTS = 3
 """The parts of a message's body in Celery's protocol 2: arguments, keyword arguments, what follows."""
+RUNS_SEGMENT = ".run_segment"
+"""How the name of every task that runs a segment ends."""
 _ARGUMENTS = (str, str, int, str, int)
 """Of ``run_segment``: tenant, run, segment, item, lo; the last two may be left out."""
 _LEAST_ARGUMENTS = 3
@@ -61,7 +63,7 @@ def complaint(message: Any, tasks: Any) -> str | None:
     arguments, words, embedded = body
     if not isinstance(arguments, list | tuple) or not isinstance(words, dict) or not isinstance(embedded, dict | None):
         return "its body is not a task's arguments (a message of an old schema)"
-    return _misfit(arguments, words) if name.startswith("tasks.") else None
+    return _misfit(arguments, words) if name.endswith(RUNS_SEGMENT) else None
 
 
 def _undecodable(error: Exception) -> str:

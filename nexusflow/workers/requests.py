@@ -14,6 +14,7 @@ from celery.worker.request import Request
 from nexusflow.db.session import AWAY, control_session
 from nexusflow.errors import NexusError
 from nexusflow.log import get_logger
+from nexusflow.workers.consumer import RUNS_SEGMENT
 from nexusflow.workflows.plan import Plan
 from nexusflow.workflows.plans import plan_of
 
@@ -92,16 +93,24 @@ class ShownRequest(Request):  # type: ignore[misc]  # Celery has no types
         return bool(self._eventer and self._eventer.enabled)
 
     @property
+    def runs_segment(self) -> bool:
+        """Whether its arguments are a segment's."""
+        return str(self.name).endswith(RUNS_SEGMENT)
+
+    @property
     def argsrepr(self) -> Any:
         """The arguments as text: Celery sends it with an event, and takes it for a line of its log."""
-        if not self.is_watched:
+        if not (self.is_watched and self.runs_segment):
             return self._argsrepr
         told = ", ".join(f"{key}={value!r}" for key, value in names.of(self._request_dict["args"]).items())
         return f"({told})"
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What ``celery inspect active`` shows of this task."""
-        return {**super().info(safe), "args": names.of(self._request_dict["args"]), "kwargs": {}}
+        shown: dict[str, Any] = super().info(safe)
+        if self.runs_segment:
+            shown["args"] = names.of(self._request_dict["args"])
+        return shown
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Celery ends an ignored task without a word; Flower would show it as running for ever."""
