@@ -12,15 +12,37 @@ from tests.acceptance.docs.terminal import CommandFailed, Staying, Terminal
 
 READY_SECONDS = 60.0
 UP = "nexusflow up\n"
+PRINTED_BY_UP = {"http://127.0.0.1:8080": r"http://127\.0\.0\.1:\d+", "nxf_…": r"nxf_[\w-]+"}
+
+
+def stand_ins_of(up: Staying) -> dict[str, str]:
+    """The address and the key that ``nexusflow up`` printed, by what the pages write for them."""
+    printed = up.printed()
+    found = {written: re.search(pattern, printed) for written, pattern in PRINTED_BY_UP.items()}
+    return {written: match[0] for written, match in found.items() if match}
 
 
 def wait_for(staying: Staying, shown: Block) -> None:
     """Until a command that stays has printed what the page shows."""
     deadline = time.monotonic() + READY_SECONDS
-    while not begins(shown.text, staying.printed()):
+    while not begins(shown.text, emptied(staying.printed(), stand_ins_of(staying))):
         if not staying.runs or time.monotonic() > deadline:
             raise CommandFailed(f"{shown} is not what was printed:\n{staying.printed()}")
         time.sleep(0.1)
+
+
+def filled(text: str, stand_ins: dict[str, str]) -> str:
+    """A page's text with what is here in place of what the page writes."""
+    for written, here in stand_ins.items():
+        text = text.replace(written, here)
+    return text
+
+
+def emptied(text: str, stand_ins: dict[str, str]) -> str:
+    """What was printed, as the page writes it."""
+    for written, here in stand_ins.items():
+        text = text.replace(here, written)
+    return text
 
 
 class Reader:
@@ -43,7 +65,7 @@ class Reader:
         for block in self._blocks:
             match block.kind:
                 case "file":
-                    (self._clone / block.file_name).write_text(self._filled(block.text), encoding="utf-8")
+                    (self._clone / block.file_name).write_text(filled(block.text, self._stand_ins), encoding="utf-8")
                 case "command" if block.stays:
                     stayed = self._stay(block)
                 case "command" | "program":
@@ -51,19 +73,17 @@ class Reader:
                 case "output" if stayed is not None:
                     wait_for(stayed, block)
                 case "output":
-                    if not agrees(block.text, self._emptied(printed), block.language):
+                    if not agrees(block.text, emptied(printed, self._stand_ins), block.language):
                         raise CommandFailed(f"{block} shows\n{block.text}\nbut this was printed:\n{printed}")
                 case "picture" | "skipped":
                     pass
 
     def join(self, up: Staying) -> None:
         """From now on the address and the key that it printed stand for those that the pages show."""
-        for written, pattern in (("http://127.0.0.1:8080", r"http://127\.0\.0\.1:\d+"), ("nxf_…", r"nxf_[\w-]+")):
-            if found := re.search(pattern, up.printed()):
-                self._stand_ins[written] = found[0]
+        self._stand_ins |= stand_ins_of(up)
 
     def _run(self, block: Block) -> str:
-        text = self._filled(block.text)
+        text = filled(block.text, self._stand_ins)
         if block.kind == "program":
             program = self._clone.parent / f"program_{block.line}.py"
             program.write_text(text, encoding="utf-8")
@@ -77,18 +97,8 @@ class Reader:
         if block.text == UP:
             self.join(self._up())
             return self._up()
-        self._staying.append(Staying(self._filled(block.text), self._clone, self._environment))
+        self._staying.append(Staying(filled(block.text, self._stand_ins), self._clone, self._environment))
         return self._staying[-1]
-
-    def _filled(self, text: str) -> str:
-        for written, here in self._stand_ins.items():
-            text = text.replace(written, here)
-        return text
-
-    def _emptied(self, text: str) -> str:
-        for written, here in self._stand_ins.items():
-            text = text.replace(here, written)
-        return text
 
     def close(self) -> None:
         """Leave the page: Ctrl-C in each terminal, the newest first."""
