@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test property lint types imports build lock clean
+.PHONY: help setup run up test property clock lint types imports build lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -30,6 +30,11 @@ property: ## run the long property tests
 	@$(SETUP) dev
 	@$(BIN)/python -m tests.servers.install
 	$(BIN)/pytest -m property $(ARGS)
+
+clock: ## two beats and a killed one under a schedule of one second (MINUTES=5)
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m benchmarks.clock --minutes $(or $(MINUTES),5)
 
 lint: ## check style and format
 	@$(SETUP) dev

@@ -11,7 +11,7 @@ from api.calls import desk
 from api.door import Door
 from api.errors import add_error_handlers
 from api.limits import rate_limit
-from api.routes import definitions, events, files, health, metrics, runs, steps, workflows
+from api.routes import definitions, events, files, health, metrics, runs, schedules, steps, workflows
 from nexusflow.errors import NexusError
 from nexusflow.log import configure_logging, get_logger
 from nexusflow.settings import get_settings
@@ -54,6 +54,7 @@ def create_app() -> FastAPI:
         # Before what takes an id in the same place.
         definitions.router,
         workflows.router,
+        schedules.router,
         runs.router,
         steps.router,
         events.router,

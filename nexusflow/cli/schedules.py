@@ -2,6 +2,7 @@
 
 import datetime
 
+import orjson
 from rich.text import Text
 
 from nexusflow.cli import exits
@@ -21,7 +22,7 @@ def show_schedules(workflow: str | None, *, as_json: bool) -> int:
         wanted = None if workflow is None else find_workflow(cluster.tenant, workflow)
         schedules = list_schedules(cluster.tenant, wanted)
     if as_json:
-        print_json([each.as_dict() for each in schedules])
+        print_json(orjson.loads(orjson.dumps([each.as_dict() for each in schedules])))  # times as ISO 8601
     elif not schedules:
         say("No schedules. A published workflow's `triggers` make them: [{type: schedule, interval: 15m}].", to=out())
     for number, schedule in enumerate(() if as_json else schedules):

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
+from nexusflow.cli.app import call
 from nexusflow.workflows.library import archive_workflow, create_workflow, update_workflow
 from nexusflow.workflows.schedules import ScheduleReport, list_schedules
 from nexusflow.workflows.ticks import START_SECONDS, Ticker
@@ -70,7 +71,9 @@ class Clockwork:
 @pytest.fixture(scope="module")
 def served(server_pool: "ServerPool") -> Iterator[Clockwork]:
     postgres = cast("PostgresServer", server_pool.get("postgres"))
-    made = Clockwork(Cluster(make_database(postgres), "redis://127.0.0.1:1/0", {"database_pool_size": 4}))
+    made = Clockwork(
+        Cluster(make_database(postgres), "redis://127.0.0.1:1/0", {"database_pool_size": 4, "tenant": "tenant-a"})
+    )
     yield made
     made.rows.close()
     made.cluster.stop()
@@ -257,6 +260,34 @@ def test_publishing_keeps_what_did_not_change_and_replaces_what_did(clockwork: C
     clockwork.publish("again", kept)
     (again,) = clockwork.report(workflow)
     assert len(again.next_times) == 5
+
+
+def test_the_command_shows_next_times_and_last_ticks(clockwork: Clockwork, capsys: pytest.CaptureFixture[str]) -> None:
+    fine = clockwork.publish("shown", {"id": "often", "interval": "1h30m"})
+    refused = clockwork.publish("shown-too", {"cron": "0 7 * * 1-5", "timezone": "Europe/Berlin"})
+    clockwork.rows.execute("UPDATE schedules SET input = '{\"region\": 7}' WHERE workflow_id = %s", (refused,))
+    clockwork.rows.execute(
+        "UPDATE schedules SET next_at = next_at - interval '7 days' WHERE workflow_id = %s", (refused,)
+    )
+    clockwork.sleep(fine, 5401)
+    Ticker().step()
+    assert call(["schedules"]) == 0
+    shown = capsys.readouterr().out
+    (tick,) = clockwork.ticks(fine)
+    assert "shown often · every 1h30m\n" in shown
+    assert f"queued {tick.run_id}\n" in shown
+    assert "shown-too · 0 7 * * 1-5 (Europe/Berlin)" in shown
+    assert "does not fit the workflow's schema. [INVALID_INPUT]" in shown
+    assert call(["schedules", "list", "--json", "-w", "shown"]) == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert (document["workflow"], document["name"], document["interval"]) == ("shown", "often", 5400.0)
+    assert len(document["next_times"]) == 5
+    assert document["ticks"][0]["run_id"] == str(tick.run_id)
+    assert document["ticks"][0]["at"] == tick.at.isoformat()
+    archive_workflow(clockwork.tenants[0], fine)
+    archive_workflow(clockwork.tenants[0], refused)
+    assert call(["schedules"]) == 0
+    assert "No schedules." in capsys.readouterr().out
 
 
 def test_the_control_role_reads_no_input(clockwork: Clockwork) -> None:
