@@ -67,9 +67,9 @@ WITH finished AS (
     WHERE id = %(run)s AND ending IS NOT NULL AND finished_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.run_id = %(run)s AND s.state = 'leased')
     RETURNING id, status, tenant_id),
-gone AS (DELETE FROM segments s USING finished f WHERE s.run_id = f.id)
-INSERT INTO run_events (run_id, tenant_id, type) SELECT id, tenant_id, 'run.' || status FROM finished
-RETURNING type
+gone AS (DELETE FROM segments s USING finished f WHERE s.run_id = f.id),
+told AS (INSERT INTO run_events (run_id, tenant_id, type) SELECT id, tenant_id, 'run.' || status FROM finished)
+SELECT 'run.' || status AS type FROM finished
 """
 
 SUCCEED = """
