@@ -110,7 +110,7 @@ def parse_json(raw: bytes) -> Any:
     try:
         orjson.loads(raw)  # the strict and quick reader decides what JSON is
     except orjson.JSONDecodeError as error:
-        if "recursion" in str(error):
+        if "depth limit" in str(error):
             raise _too_deep() from None
         told = re.sub(r": line (\d+) column (\d+) \(char \d+\)", r" at line \1, column \2", str(error))
         raise Refused("NOT_JSON", f"The body is no JSON: {told}.", "Send one JSON object, in UTF-8.") from None

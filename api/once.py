@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import answer
+from api.answers import answer, plain
 from api.calls import ANSWER_SECONDS, call_within
 from api.deps import idempotency_key
 from nexusflow.auth.keys import Principal
@@ -40,7 +40,9 @@ async def answered_once(
     """
     key = idempotency_key(request)
     mark = fingerprint(*asked) if key is not None else ""
-    data, is_replayed = await call_within(seconds, lambda: answer_once(caller.tenant, key, mark, work))
+    data, is_replayed = await call_within(
+        seconds, lambda: answer_once(caller.tenant, key, mark, lambda connection: plain(work(connection)))
+    )
     return answer(request, data, status=status, headers=headers(data) | replayed(is_replayed))
 
 

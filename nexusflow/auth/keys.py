@@ -18,6 +18,7 @@ from nexusflow.errors import InvalidInput, NotFound, Unauthorized
 PREFIX = "nxf_"
 SHOWN = 12
 """How many characters of a key are kept to know it by: the prefix and 48 of its 256 bits."""
+MIN_PREFIX = 8
 CACHE_SECONDS = 5.0
 CACHED = 10_000
 MAX_NAME = 200
@@ -57,6 +58,14 @@ class ApiKey:
     revoked_at: datetime.datetime | None
     last_used_at: datetime.datetime | None
 
+    @property
+    def state(self) -> str:
+        """``valid``, ``expired`` or ``revoked``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        is_over = self.expires_at is not None and self.expires_at <= datetime.datetime.now(datetime.UTC)
+        return "expired" if is_over else "valid"
+
 
 @dataclass(frozen=True)
 class Principal:
@@ -92,6 +101,28 @@ def list_keys(tenant: str) -> list[ApiKey]:
     """The tenant's keys, newest first; also the revoked and the expired ones."""
     with tenant_session(tenant) as connection:
         return [_key(row) for row in connection.execute(_LIST)]
+
+
+def find_key(tenant: str, name: str) -> ApiKey:
+    """The key of this id or name, or whose id or secret begins so (8 characters at least).
+
+    Raises NotFound, InvalidInput (more than one: of a name, only keys that are still valid count).
+    """
+    given, keys = name.strip(), list_keys(tenant)
+    for fits in (
+        lambda key: key.id == given.lower(),
+        lambda key: key.name == given and key.state == "valid",
+        lambda key: len(given) >= MIN_PREFIX and given.startswith(key.prefix),
+        lambda key: len(given) >= MIN_PREFIX and (key.id.startswith(given.lower()) or key.prefix.startswith(given)),
+        lambda key: key.name == given,
+    ):
+        found = [key for key in keys if fits(key)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = ", ".join(key.id for key in found[:5])
+            raise InvalidInput(f"More than one key is meant by {given[:80]}: {shown}.", "Give the id.")
+    raise NotFound(f"There is no key {given[:20]}.", "nexusflow keys list shows the keys.")
 
 
 def revoke_key(tenant: str, key_id: str) -> ApiKey:

@@ -18,6 +18,14 @@ from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
 
 APPLICATION_NAME = "nexusflow"
+PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""libpq's: a server behind a network that swallows packets is noticed in half a minute, not in hours."""
 AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -68,7 +76,7 @@ def _engine(url: str, pid: int) -> sa.Engine:
         max_overflow=get_settings().database_pool_size,
         pool_timeout=20,
         pool_recycle=1800,
-        connect_args={"application_name": APPLICATION_NAME, "connect_timeout": 10, "autocommit": True},
+        connect_args={"application_name": APPLICATION_NAME, "autocommit": True, **PATIENCE},
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,  # they are tenants' data, and errors are logged
     )
