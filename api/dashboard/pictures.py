@@ -117,7 +117,7 @@ def _shape(box: Box, by_path: Mapping[str, StepReport]) -> Shape:
     if step.attempts > 1:
         told.append(f"{step.attempts} attempts")
     line = _short_count(step) or taken
-    kind = shortened(step.type, 24)
+    kind = shortened(step.type)
     return Shape(
         box,
         step.state,
@@ -132,7 +132,7 @@ def _short_count(step: StepReport) -> str:
         return f"{step.progress.done}/{step.progress.total}"
     if step.counts:
         done = sum(number for state, number in step.counts.items() if state not in ("running", "retrying", "ready"))
-        return f"{done} done"
+        return f"{done}×"
     return step.branch or ""
 
 

@@ -24,7 +24,7 @@ from nexusflow.workflows.step_details import read_items, read_step
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 PER_PAGE = 25
-ITEMS_PER_PAGE = 20
+ITEMS_PER_PAGE = 10
 EVENTS = 200
 GROUPS = {
     "live": ("Live", {"queued", "running"}),

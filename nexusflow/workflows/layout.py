@@ -16,7 +16,9 @@ MAX_STEPS = 400
 
 BOX_HEIGHT, TITLE, PAD, GAP, LANE = 46.0, 34.0, 16.0, 22.0, 14.0
 LAYER_GAP = 34.0
-LETTER, LETTERS = 7.4, 30
+LETTER, SMALL_LETTER, LETTERS = 8.2, 6.7, 30
+ROOM = 10
+"""Letters left behind a step's type, for how long it took or how many items are done."""
 LEAST, SWEEPS = 168.0, 6
 EMPTY = (120.0, 30.0)
 
@@ -124,8 +126,8 @@ class _Layout:
         title = path.rpartition("/")[2]
         kind = self._plan.steps[path].spec["type"]
         inner = self._inner.get(path, [])
-        letters = max(min(len(title), LETTERS), min(len(kind), LETTERS))
-        width = max(LEAST, letters * LETTER + 58)
+        letters = max(min(len(title), LETTERS) * LETTER, (min(len(kind), LETTERS) + ROOM) * SMALL_LETTER)
+        width = max(LEAST, letters + 54)
         if not inner:
             return Picture(width, BOX_HEIGHT, (Box(path, "step", title, 0, 0, width, BOX_HEIGHT),), ())
         frames = [self._frame(scope) for scope in inner]

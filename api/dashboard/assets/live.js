@@ -13,6 +13,18 @@
     timer = setTimeout(load, soon ? 0 : Math.max(60, last + LEAST - Date.now()));
   };
 
+  // What is the same stays; focus and the place in the graph are kept.
+  const renew = (old, fresh) => {
+    if (!old || old.innerHTML === fresh.innerHTML) return;
+    const held = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const box = old.querySelector(".scroll");
+    const at = box ? [box.scrollLeft, box.scrollTop] : [0, 0];
+    old.replaceChildren(...fresh.childNodes);
+    const scrolled = old.querySelector(".scroll");
+    if (scrolled) scrolled.scrollTo(...at);
+    if (held) for (const link of old.querySelectorAll("a")) if (link.getAttribute("href") === held) { link.focus({ preventScroll: true }); break; }
+  };
+
   const load = async () => {
     timer = 0;
     if (busy) { again = true; return; }
@@ -20,15 +32,10 @@
     try {
       const answer = await fetch(part.dataset.part, { headers: { "X-Page-Part": "1" }, credentials: "same-origin" });
       if (answer.status === 503) { tell("waiting for the database", false); setTimeout(refresh, 2000); return; }
-      const held = document.activeElement && part.contains(document.activeElement)
-        ? document.activeElement.getAttribute("href") : null;
-      const scrolled = part.querySelector(".scroll");
-      const at = scrolled ? [scrolled.scrollLeft, scrolled.scrollTop] : null;
-      part.innerHTML = await answer.text();
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!fresh.querySelector("[data-slot]")) { part.replaceChildren(...fresh.body.childNodes); return; }
+      for (const slot of fresh.querySelectorAll("[data-slot]")) renew(part.querySelector(`[data-slot="${slot.dataset.slot}"]`), slot);
       window.localTimes(part);
-      const graph = part.querySelector(".scroll");
-      if (at && graph) { graph.scrollLeft = at[0]; graph.scrollTop = at[1]; }
-      if (held) for (const link of part.querySelectorAll("a")) if (link.getAttribute("href") === held) { link.focus({ preventScroll: true }); break; }
       part.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
     } catch { setTimeout(refresh, 2000); } finally { busy = false; if (again) refresh(); }
   };
