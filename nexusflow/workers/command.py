@@ -25,8 +25,8 @@ class Worker(CeleryWorker):  # type: ignore[misc]  # Celery has no types
         queues = serves(options.get("queues"), options.get("exclude_queues"))
         pool, slots = pool_for(queues)
         typed = _typed_options()
-        if "pool_cls" not in typed:
-            options["pool_cls"] = concurrency.get_implementation(pool)
+        if "pool" not in typed:
+            options["pool"] = concurrency.get_implementation(pool)
         if "concurrency" not in typed and not options.get("autoscale"):
             options["concurrency"] = slots
         name, _, host = (hostname or "").partition("@")
