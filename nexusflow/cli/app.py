@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 import nexusflow
-from nexusflow.cli import console, exits
+from nexusflow.cli import console, exits, groups
 
 app = typer.Typer(
     name="nexusflow",
@@ -20,8 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
-app.add_typer(runs, name="runs")
+app.add_typer(groups.workflows, name="workflows")
+app.add_typer(groups.runs, name="runs")
+app.add_typer(groups.keys, name="keys")
 schedules = typer.Typer(help="See what starts by the clock: next times, last ticks.", invoke_without_command=True)
 app.add_typer(schedules, name="schedules")
 
@@ -119,17 +120,6 @@ def up(
 
     command = UpCommand(host, port, upgrade=upgrade, as_json=as_json)
     return exits.perform(command.perform, as_json=as_json)
-
-
-@runs.command("show")
-def show(
-    run_id: Annotated[str, typer.Argument(metavar="ID", help="The run's id, or how it begins (8 characters or more).")],
-    as_json: AsJson = False,
-) -> int:
-    """Show a run: its status, steps, errors and latest events."""
-    from nexusflow.cli.show import show_run
-
-    return exits.perform(functools.partial(show_run, run_id, as_json=as_json), as_json=as_json)
 
 
 WorkflowOption = Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="One workflow's only.")]

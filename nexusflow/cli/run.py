@@ -3,31 +3,21 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nexusflow.cli import exits
 from nexusflow.cli.clusters import Cluster, usable_cluster
-from nexusflow.cli.console import err, print_json, say
-from nexusflow.cli.documents import refused_run_document, run_document
+from nexusflow.cli.console import print_json, say
+from nexusflow.cli.documents import refused_run_document
+from nexusflow.cli.following import exit_code, follow, tell
 from nexusflow.cli.inputs import GivenInput, parse_input, stand_in
 from nexusflow.cli.interruption import Interruption, LeaveNow
-from nexusflow.cli.progress import LiveView, PlainView, view_for_stderr
-from nexusflow.cli.render import steps_table
-from nexusflow.cli.results import show_ending, show_next, show_output
 from nexusflow.cli.sources import Source, check_source, read_source, show_invalid
-from nexusflow.cli.watch import Watch
 from nexusflow.connectors.base import FileRef
-from nexusflow.embedded.cluster import ailing, hopeless
-from nexusflow.embedded.home import Home
-from nexusflow.errors import ClusterUnusable, InvalidDefinition, NexusError
+from nexusflow.errors import InvalidDefinition, NexusError
 from nexusflow.workflows.files import keep_file
-from nexusflow.workflows.report import RunReport, read_run
 from nexusflow.workflows.service import checked_input, save_version, start_run
-
-MAX_ROWS = 60
-"""Steps shown at the end of a run; ``runs show`` shows all."""
 
 
 class RunCommand:
@@ -63,32 +53,14 @@ class RunCommand:
         values = given.resolved(lambda path: _keep(cluster.tenant, path))
         interruption.patient = True
         self._run = run = start_run(cluster.tenant, version, values)
-        view = view_for_stderr()
-        home = cluster.home
-        watch = Watch(cluster.tenant, run, view, interruption, lambda: _advice(home), lambda: _hopeless(home))
         try:
-            with _framed(view):
-                view.note(f"Run {run} of {version.name}, version {version.number}.")
-                watch.follow()
-            report = read_run(cluster.tenant, run, whole=True)
+            title = f"Run {run} of {version.name}, version {version.number}."
+            report, with_table = follow(cluster, run, title, interruption)
         except LeaveNow:
             self._leave(run)
         interruption.patient = False
-        self._tell(report, cluster.home, with_table=isinstance(view, LiveView))
-        return _exit_code(report, asked=interruption.asked)
-
-    def _tell(self, report: RunReport, home: Home | None, *, with_table: bool) -> None:
-        if with_table:
-            err().print(steps_table(err(), report.steps[:MAX_ROWS]))
-            if len(report.steps) > MAX_ROWS:
-                say(f"  … {len(report.steps) - MAX_ROWS:,} more", "dim")
-        if self._as_json:
-            print_json(run_document(report))
-            return
-        show_ending(report)
-        if report.run.status == "succeeded":
-            show_output(report.run.output)
-        show_next(report.run, home)
+        tell(report, cluster.home, with_table=with_table, as_json=self._as_json)
+        return exit_code(report, asked=interruption.asked)
 
     def _leave(self, run: str) -> None:
         """Be gone at once; an embedded cluster stops by itself when its last user is gone, and the run waits in it."""
@@ -101,34 +73,6 @@ class RunCommand:
         os._exit(exits.INTERRUPTED)
 
 
-@contextlib.contextmanager
-def _framed(view: LiveView | PlainView) -> Iterator[None]:
-    view.begin()
-    try:
-        yield
-    finally:
-        view.end()
-
-
 def _keep(tenant: str, path: Path) -> FileRef:
     with path.open("rb") as file:
         return keep_file(tenant, path.name, file)
-
-
-def _exit_code(report: RunReport, *, asked: bool) -> int:
-    if report.run.status == "succeeded":
-        return exits.SUCCEEDED
-    return exits.INTERRUPTED if asked and report.run.status == "cancelled" else exits.FAILED
-
-
-def _hopeless(home: Home | None) -> ClusterUnusable | None:
-    return hopeless(home) if home is not None else None
-
-
-def _advice(home: Home | None) -> str:
-    """What may be wrong when nothing moves."""
-    if home is None:
-        return "Do workers and beat run, on the same broker? nexusflow doctor looks."
-    for name, (deaths, complaint) in ailing(home).items():
-        return f"The process {name} ended {deaths} times: {complaint} Look into {home.logs / f'{name}.log'}."
-    return f"The workers' logs are in {home.logs}."

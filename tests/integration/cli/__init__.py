@@ -1,0 +1,1 @@
+"""Commands on a real database, called in this process."""
