@@ -20,8 +20,8 @@ from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import Settings, get_settings
 
 ANSWER_SECONDS = 60.0
-STEADY_SECONDS = 10.0
-"""A supervisor that is lost sooner after it was started is not started again."""
+LOSSES, LOSS_SECONDS = 3, 60.0
+"""A supervisor that is lost so often in so short a time is not started again."""
 _LOOK_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,7 +32,7 @@ class UpCommand:
     def __init__(self, host: str, port: int | None, *, upgrade: bool, as_json: bool) -> None:
         self._place = Place(host, WEB_PORT if port is None else port, exact=port is not None)
         self._upgrade, self._as_json = upgrade, as_json
-        self._ready_at = 0.0
+        self._lost_at: list[float] = []
 
     def perform(self) -> int:
         """Run it; 0 once it was stopped. Raises ClusterUnusable."""
@@ -51,17 +51,20 @@ class UpCommand:
                 membership(home, _begun, configured=is_configured, leaving=_tell) as member,
             ):
                 stopping.member = member
-                self._serve(home, member, request, stopping, is_configured=is_configured)
+                port = self._begin(home, member, stopping, is_configured=is_configured)
+                # From here on standard output is silent: what goes wrong is said on standard error.
+                code = exits.perform(functools.partial(self._watch, home, member, request, stopping, port))
                 request.withdraw()
+            if code != exits.SUCCEEDED:
+                return code
             if find(home) is not None:
                 say("The cluster goes on for another command that uses it; its front end has ended.")
             else:
                 say("Stopped. What was recorded is kept.")
         return exits.SUCCEEDED
 
-    def _serve(
-        self, home: Home, member: Membership, request: Request, stopping: "_Stopping", *, is_configured: bool
-    ) -> None:
+    def _begin(self, home: Home, member: Membership, stopping: "_Stopping", *, is_configured: bool) -> int:
+        """Say where it is, once it answers; its port."""
         # While the front end starts.
         welcome = apart(functools.partial(Welcome.prepare, home, member.info, is_configured=is_configured))
         port = self._until_it_answers(home, member)
@@ -70,6 +73,10 @@ class UpCommand:
             say(f"Port {self._place.port} is taken, so it is {port}.", "yellow")
         stopping.is_ready = True
         welcome.show(url, as_json=self._as_json)
+        return port
+
+    def _watch(self, home: Home, member: Membership, request: Request, stopping: "_Stopping", port: int) -> int:
+        """Tell what happens, and start again what is lost, until told to stop. Raises ClusterUnusable."""
         place = Place(self._place.host, port)
         while not stopping.is_asked:
             for line in member.progress.lines():
@@ -78,11 +85,13 @@ class UpCommand:
                 self._recover(home, member, request, place)
             time.sleep(_LOOK_SECONDS)
         say("Stopping; Ctrl-C again stops at once.")
+        return exits.SUCCEEDED
 
     def _recover(self, home: Home, member: Membership, request: Request, place: Place) -> None:
-        if time.monotonic() - self._ready_at < STEADY_SECONDS:
+        self._lost_at = [at for at in self._lost_at if at > time.monotonic() - LOSS_SECONDS] + [time.monotonic()]
+        if len(self._lost_at) > LOSSES:
             raise ClusterUnusable(
-                "The cluster's supervisor ends each time as soon as it is started.",
+                f"The cluster's supervisor was lost {len(self._lost_at)} times within a minute.",
                 f"Look into {home.logs / 'supervisor.log'}.",
             )
         say("The cluster's supervisor was killed; starting it again.", "yellow")
@@ -101,7 +110,6 @@ class UpCommand:
             info = find(home)
             port = info.ports.get(WEB, 0) if info is not None else 0
             if port and _answers(self._place.host, port):
-                self._ready_at = time.monotonic()
                 return port
             deaths, complaint = ailing(home).get(WEB, (0, ""))
             if deaths >= MOST_DEATHS:

@@ -3,6 +3,7 @@
 import datetime
 import os
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -21,6 +22,8 @@ from nexusflow.settings import Settings
 BUSY_GRACE, IDLE_GRACE = 6.0, 0.3
 DRAIN_MARGIN = 6.0
 """Seconds beyond their own limit (``drain_seconds``) that the workers of a cluster that stays get to end."""
+JUST_SECONDS = 2.0
+"""Who leaves with the front end a moment before is one who ran the cluster as a service."""
 SHOWN_LINES = 8
 
 
@@ -37,7 +40,7 @@ class Assembly:
         self._info: ClusterInfo | None = None
         self._place: Place | None = None
         self._listener: socket.socket | None = None
-        self._stays = False
+        self._asked_at = float("-inf")
         self.is_hurried = False
         """Whether a stop should wait for nothing."""
 
@@ -46,8 +49,7 @@ class Assembly:
         end_leftovers(self._home)
         self._servers.start(self._preload)
         self._parts += self._servers.parts
-        inherited = {name: value for name, value in os.environ.items() if name != "NEXUSFLOW_OWNER_DATABASE_URL"}
-        self._environment = {**inherited, **self._servers.environment, "PYTHONUNBUFFERED": "1"}
+        self._environment = {**os.environ, **self._servers.environment, "PYTHONUNBUFFERED": "1"}
         self._report("starting the workers and beat")
         for name, command in celery_processes().items():
             words = arguments(command)
@@ -107,6 +109,8 @@ class Assembly:
     def _mind_front_end(self) -> bool:
         """Begin or end the front end as somebody asks for it; whether anything changed."""
         place = asked(self._home)
+        if place is not None:
+            self._asked_at = time.monotonic()
         if place == self._place:
             return False
         if WEB in self._processes:
@@ -115,8 +119,8 @@ class Assembly:
             self._parts = [part for part in self._parts if part.name != WEB]
         self._place = place
         if place is None:
+            self._asked_at = time.monotonic()
             return True
-        self._stays = True
         try:
             self._listener = place.listen()
         except ClusterUnusable as error:
@@ -152,7 +156,7 @@ class Assembly:
         busy = self._servers.busy()
         if busy == 0:  # an idle worker keeps nothing worth waiting for
             return IDLE_GRACE
-        if not self._stays:
+        if time.monotonic() - self._asked_at > JUST_SECONDS:
             return BUSY_GRACE
         drain = Settings().drain_seconds
         if busy:
@@ -168,7 +172,7 @@ class Assembly:
             return
         again = "it cannot run here; trying on" if part.is_hopeless else "starting it again"
         self._report(f"{part.name} ended unexpectedly ({part.child().how_it_ended()}), {again}")
-        for line in part.child().last_lines()[-SHOWN_LINES:]:
+        for line in part.child().last_lines()[-SHOWN_LINES:] if part.child().has_failed() else []:
             self._report(f"  {part.name}: {line[:300]}")
 
 

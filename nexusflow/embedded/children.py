@@ -135,6 +135,11 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def has_failed(self) -> bool:
+        """Whether the process ended by itself, so that its log says why; one that was killed could not say."""
+        code = self._process.poll() if self._process is not None else None
+        return code is not None and code not in (-signal.SIGKILL, -signal.SIGTERM)
+
     def how_it_ended(self) -> str:
         """The exit code, or the signal, of a process that has ended."""
         code = self._process.poll() if self._process is not None else None

@@ -199,10 +199,15 @@ class Membership:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **({} if self._configured else {"NEXUSFLOW_HOME": str(self._home.path)})},
+                env=self._environment(),
                 cwd=self._home.run,
                 start_new_session=True,  # a Ctrl-C in the terminal is for the command, not for the cluster
             )
+
+    def _environment(self) -> dict[str, str]:
+        """What the supervisor and all it starts inherit: not the owner's power."""
+        kept = {name: value for name, value in os.environ.items() if name != "NEXUSFLOW_OWNER_DATABASE_URL"}
+        return kept if self._configured else {**kept, "NEXUSFLOW_HOME": str(self._home.path)}
 
     def _relay(self) -> None:
         """Report what the supervisor has begun since the last look."""

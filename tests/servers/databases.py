@@ -9,7 +9,7 @@ from nexusflow.db.provision import RUNTIME_ROLE, provision
 from nexusflow.settings import CONTROL_ROLE
 from tests.servers.postgres import PostgresServer
 
-RUNTIME_PASSWORD, CONTROL_PASSWORD = "runtime-password", "control-password"
+RUNTIME_PASSWORD = CONTROL_PASSWORD = "role-password"  # one, so that either address follows from the other
 TENANT_A, TENANT_B = (
     uuid.UUID("0199aaaa-0000-7000-8000-00000000000a"),
     uuid.UUID("0199bbbb-0000-7000-8000-00000000000b"),
