@@ -34,14 +34,14 @@ def definitions(vendor: str) -> dict[str, dict[str, Any]]:
     each = {
         "id": "each",
         "type": "foreach",
-        "needs": ["list"],
-        "with": {"items": "${{ steps.list.output }}", "max_parallel": 8},
+        "needs": ["numbers"],
+        "with": {"items": "${{ steps.numbers.output }}", "max_parallel": 8},
         "steps": [call("put", [], answer="${{ item }}")],
     }
     light = [transform("before", [], ". + 1"), call("call", ["before"]), transform("after", ["call"], ". * 2")]
     steps: dict[str, list[dict[str, Any]]] = {
         "light": light,
-        "items": [transform("list", [], f"[range({ITEMS})]"), each, transform("count", ["each"], ".")],
+        "items": [transform("numbers", [], f"[range({ITEMS})]"), each, transform("count", ["each"], ".")],
         "retry": [transform("before", [], "."), retried],
         "failing": [call("before", []), transform("bad", ["before"], 'error("as meant")')],
         "large": [
@@ -51,7 +51,7 @@ def definitions(vendor: str) -> dict[str, dict[str, Any]]:
         "cancelled": [call("slow", [], answer=1) | {"with": call("slow", [])["with"] | {"body": {"sleep": 2}}}],
     }
     made = {kind: {"nexusflow": "1", "name": f"soak-{kind}", "steps": each} for kind, each in steps.items()}
-    tick = [{"type": "schedule", "interval": "1s", "timezone": "UTC", "misfire": "all", "input": {"number": 1}}]
+    tick = [{"type": "schedule", "interval": "1s", "misfire": "all", "input": {"number": 1}}]
     made["ticking"] = {"nexusflow": "1", "name": "soak-ticking", "triggers": tick, "steps": light}
     return made
 
