@@ -72,6 +72,7 @@ class Reader:
                     printed, stayed = self._run(block), None
                 case "output" if stayed is not None:
                     wait_for(stayed, block)
+                    self.join(stayed)
                 case "output":
                     if not agrees(block.text, emptied(printed, self._stand_ins), block.language):
                         raise CommandFailed(f"{block} shows\n{block.text}\nbut this was printed:\n{printed}")

@@ -8,9 +8,10 @@ import pytest
 
 from tests.acceptance.docs.reader import Reader
 from tests.acceptance.docs.terminal import Staying
+from tests.servers.postgres import PostgresServer
+from tests.servers.server import HOST
 
 if TYPE_CHECKING:
-    from tests.servers.postgres import PostgresServer
     from tests.servers.rabbitmq import RabbitMQServer
     from tests.servers.redis import RedisServer
 
@@ -36,15 +37,18 @@ def test_the_page_comes_true(page: str, clone: Path, up: Staying) -> None:
 
 
 @pytest.fixture
-def servers(postgres: "PostgresServer", rabbitmq: "RabbitMQServer", redis: "RedisServer") -> Iterator[dict[str, str]]:
-    """Private servers for the addresses that the page writes."""
-    name = "nexusflow_docs"
+def servers(rabbitmq: "RabbitMQServer", redis: "RedisServer") -> Iterator[dict[str, str]]:
+    """Private servers for the addresses that the page writes; the page sets passwords in PostgreSQL, so it gets one."""
+    postgres = PostgresServer()
+    postgres.start()
+    for name in ("nexusflow", "nexusflow_copy"):
+        postgres.create_database(name)
     yield {
-        "@db.example.com/nexusflow": "@" + postgres.create_database(name).partition("@")[2],
+        "@db.example.com/": f"@{HOST}:{postgres.port}/",
         "amqp://nexusflow:mq-password@mq.example.com/nexusflow": rabbitmq.fresh_url(),
         "redis://:cache-password@cache.example.com/0": redis.url,
     }
-    postgres.drop_database(name)
+    postgres.kill()
 
 
 def test_the_page_on_servers_of_ones_own_comes_true(
