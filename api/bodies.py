@@ -68,6 +68,10 @@ def media_type(request: Request, allowed: Sequence[str]) -> str:
     kind, _, parameters = given.partition(";")
     kind = kind.strip().lower()
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        told = f"A body with the Content-Encoding '{encoding[:40]}' is not taken here."
+        raise Refused("UNSUPPORTED_MEDIA_TYPE", told, "Send it as it is.")
     if kind not in allowed or (charset and charset.group(1).lower() not in ("utf-8", "utf8", "us-ascii")):
         told = f"'{given[:80]}' is not taken here." if given else "The body's Content-Type is missing."
         raise Refused("UNSUPPORTED_MEDIA_TYPE", told, f"Send {one_of(allowed)}, in UTF-8.")

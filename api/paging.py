@@ -4,13 +4,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nexusflow.workflows.paging import MAX_PER_PAGE
 
+MAX_PAGE = 2**31 - 1
+
 
 class PageQuery(BaseModel):
     """The query of a list."""
 
     model_config = ConfigDict(extra="forbid")
 
-    page: int = Field(1, ge=1, description="From 1. A page beyond the end is empty.")
+    page: int = Field(1, ge=1, le=MAX_PAGE, description="From 1. A page beyond the end is empty.")
     per_page: int = Field(20, ge=1, le=MAX_PER_PAGE)
 
 

@@ -1,13 +1,15 @@
 """One step of a run in detail: its output, its error, its attempts, and the items of a foreach."""
 
+import datetime
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import answer, listing
+from api.answers import Answer, Listing, answer, listing
 from api.calls import call
 from api.deps import Caller, StrictRoute, identity
 from nexusflow.workflows.paging import MAX_PER_PAGE
@@ -15,11 +17,50 @@ from nexusflow.workflows.step_details import ItemLine, StepDetails, read_items, 
 
 router = APIRouter(prefix="/v2", tags=["runs"], route_class=StrictRoute)
 
+
+class ItemView(BaseModel):
+    """What a step did for one item, in short."""
+
+    item: str = Field(examples=["3"])
+    state: str
+    attempts: int
+    error: dict[str, Any] | None
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    seconds: float | None
+
+
+class StepDetailsView(BaseModel):
+    """A step of a run, or one item's; what is sensitive is masked."""
+
+    path: str = Field(examples=["each/score"])
+    type: str
+    item: str = Field(description="Its place in the foreaches around, as in `3` or `3.0`; empty outside of any.")
+    state: str | None = Field(description="Null while there is no record.")
+    attempts: int
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    seconds: float | None
+    output: Any = Field(description='A large one as `{"$large": {"bytes", "sha256"}}`, unless `whole=true`.')
+    error: dict[str, Any] | None
+    written: dict[str, Any] = Field(description="The definition's words, expressions as they are.")
+    needs: list[str]
+    reads: list[str] = Field(description="The steps whose outputs its expressions read.")
+    item_name: str | None
+    item_value: Any = Field(description="The foreach's item, where it lies in one.")
+    idempotency_key: str
+    has_items: bool = Field(description="Whether `/items` lists something.")
+
+
 Item = Annotated[str, Query(max_length=80, description="The place in the foreaches around: `3`, or `3.0`.")]
 State = Literal["", "running", "retrying", "succeeded", "failed", "skipped", "blocked", "cancelled", "timed_out"]
 
 
-@router.get("/runs/{run_id}/steps/{path:path}/items", summary="What a step did for each item of a foreach")
+@router.get(
+    "/runs/{run_id}/steps/{path:path}/items",
+    summary="What a step did for each item of a foreach",
+    response_model=Listing[ItemView],
+)
 async def step_items(
     request: Request,
     who: Caller,
@@ -27,7 +68,7 @@ async def step_items(
     path: str,
     item: Item = "",
     state: State = "",
-    page: Annotated[int, Query(ge=1)] = 1,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     per_page: Annotated[int, Query(ge=1, le=MAX_PER_PAGE)] = 20,
 ) -> Response:
     """The items in their order; `item`: only those inside this item of the foreach around."""
@@ -37,7 +78,11 @@ async def step_items(
     return listing(request, found, line_of)
 
 
-@router.get("/runs/{run_id}/steps/{path:path}", summary="One step of a run, or one item's")
+@router.get(
+    "/runs/{run_id}/steps/{path:path}",
+    summary="One step of a run, or one item's",
+    response_model=Answer[StepDetailsView],
+)
 async def step(request: Request, who: Caller, run_id: str, path: str, item: Item = "", whole: bool = False) -> Response:
     """The step's output, error, attempts and times, and its words in the definition.
 

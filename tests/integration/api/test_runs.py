@@ -35,7 +35,12 @@ def test_a_run_is_accepted_awaited_and_read(front: Front, other: Front, workflow
     run = asked.json()["data"]
     assert asked.status_code == 200
     assert asked.headers["location"] == f"/v2/runs/{run['id']}"
-    assert (run["status"], run["output"], run["trigger"], run["workflow_id"]) == ("succeeded", "Hello Ada", "api", workflow)
+    assert (run["status"], run["output"], run["trigger"], run["workflow_id"]) == (
+        "succeeded",
+        "Hello Ada",
+        "api",
+        workflow,
+    )
     assert "secret-code" not in asked.text
     assert front.get(f"/v2/runs/{run['id']}") == run
     (step,) = front.get(f"/v2/runs/{run['id']}/steps")

@@ -10,7 +10,9 @@ def test_a_workflow_from_its_first_version_to_its_end(front: Front, other: Front
     made = front.ask("POST", "/v2/workflows", {"source": hello("life")})
     assert made.status_code == 201
     path = made.headers["location"]
-    assert made.json()["data"] | {"status": "draft", "published_version": None, "latest_version": 1} == made.json()["data"]
+    assert (
+        made.json()["data"] | {"status": "draft", "published_version": None, "latest_version": 1} == made.json()["data"]
+    )
     assert front.refused(409, "NAME_TAKEN", "POST", "/v2/workflows", {"source": hello("life")})["hint"]
     other.refused(404, "NOT_FOUND", "GET", path)
     other.refused(404, "NOT_FOUND", "PUT", path, {"source": hello("life")})
@@ -80,7 +82,9 @@ def test_problems_of_a_definition_have_their_places(front: Front) -> None:
 def test_a_definition_is_compiled_and_not_saved(form: str, word: str, front: Front) -> None:
     drawn = front.want(200, "POST", "/v2/workflows:compile", {"source": hello("drawn")}, params={"format": form})
     assert word in drawn["plan"]
-    plan = front.want(200, "POST", "/v2/workflows:compile", {"source": hello("drawn")}, params={"format": "json"})["plan"]
+    plan = front.want(200, "POST", "/v2/workflows:compile", {"source": hello("drawn")}, params={"format": "json"})[
+        "plan"
+    ]
     assert "segments" in plan
     assert front.get("/v2/workflows", params={"text": "drawn"}) == []
 
