@@ -79,6 +79,11 @@ def _check_times(checking: Checking, pointer: str, trigger: Mapping[str, Any]) -
         found = "has neither cron nor interval" if cron is None else "has both cron and interval"
         hint = 'Write cron: "0 7 * * 1-5", say, or interval: 15m.' if cron is None else "Remove one of them."
         yield document.problem(pointer, "INVALID_TRIGGER", f"This schedule {found}.", hint)
+    for word in ("cron", "timezone"):
+        if isinstance(trigger.get(word), str) and "${{" in trigger[word]:
+            message = f"'{word}' holds an expression, which it cannot: nothing runs yet."
+            yield document.problem(child(pointer, word), "WRONG_VALUE", message, "Write it out.")
+            return
     if isinstance(cron, str):
         yield from _check_cron(checking, child(pointer, "cron"), cron)
     if isinstance(interval, str) and _seconds(interval) < MIN_INTERVAL_SECONDS:

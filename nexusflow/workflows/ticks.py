@@ -34,6 +34,10 @@ START_SECONDS = 0.25
 RETRY_SECONDS = 0.5
 _MOST_FRESH = 60
 
+PATIENCE = "30s"
+# A process that is paused in the middle of a transaction would keep its rows from all others: the server ends it.
+PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '{}'"
+
 DUE = sa.text("""
 SELECT id, tenant_id, workflow_id, spec, anchor, next_at, now() AS now FROM schedules
 WHERE next_at <= now() ORDER BY next_at LIMIT :batch FOR UPDATE SKIP LOCKED
@@ -121,6 +125,7 @@ class Ticker:
 def _make_ticks() -> None:
     """One transaction: the ticks of schedules that are due, and when those tick next."""
     with control_session() as connection:
+        connection.exec_driver_sql(PATIENT.format(PATIENCE))
         rows = connection.execute(DUE, {"batch": SCHEDULES_A_PASS}).all()
         if not rows:
             return
@@ -200,6 +205,7 @@ def _in_turn(by_tenant: dict[str, list[dict[str, Any]]]) -> Iterable[tuple[str, 
 def _start_some(tenant: str, ticks: Sequence[dict[str, Any]]) -> int:
     """Settle some ticks of a tenant in one transaction: each started, skipped or failed, unless another beat has it."""
     with tenant_session(tenant) as connection:
+        connection.exec_driver_sql(PATIENT.format(PATIENCE))
         taken = connection.execute(TAKE, {"ticks": _json(ticks), "grace": GRACE}).all()
         settled: list[dict[str, Any]] = []
         wanted: dict[str, list[Any]] = defaultdict(list)

@@ -13,7 +13,7 @@ An interval counts real time: ``1d`` is 24 hours whatever the clocks do.
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, takewhile
@@ -47,8 +47,8 @@ class Timing:
 
     @classmethod
     def from_json(cls, spec: Mapping[str, Any]) -> "Timing":
-        """What ``to_json`` gave."""
-        return cls(**spec)
+        """What ``to_json`` gave, here or in another release: words that this one does not know are left out."""
+        return cls(**{field.name: spec[field.name] for field in fields(cls) if field.name in spec})
 
 
 class CronProblem(ValueError):
@@ -91,8 +91,8 @@ def _first(text: str, now: datetime) -> datetime | None:
 
 @lru_cache(maxsize=1)
 def zones() -> frozenset[str]:
-    """The names of the IANA time zones."""
-    return frozenset(available_timezones())
+    """The names of the IANA time zones, without those that mean something else on each machine, or nothing."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def times_after(timing: Timing, after: datetime, anchor: datetime) -> Iterator[datetime]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from psycopg.rows import namedtuple_row
 
 from nexusflow.cli.app import call
+from nexusflow.workflows import ticks
 from nexusflow.workflows.library import archive_workflow, create_workflow, update_workflow
 from nexusflow.workflows.schedules import ScheduleReport, list_schedules
 from nexusflow.workflows.ticks import START_SECONDS, Ticker
@@ -60,6 +62,14 @@ class Clockwork:
             " WHERE t.workflow_id = %s ORDER BY t.schedule_id, t.at"
         )
         return self.all(query, workflow)
+
+    def free(self, workflow: str) -> bool:
+        """Whether nobody holds the workflow's schedules, and somebody did."""
+        self.was_held: bool = getattr(self, "was_held", False) or not self._unlocked(workflow)
+        return self.was_held and self._unlocked(workflow)
+
+    def _unlocked(self, workflow: str) -> bool:
+        return bool(self.all("SELECT 1 FROM schedules WHERE workflow_id = %s FOR UPDATE SKIP LOCKED", workflow))
 
     def runs(self, workflow: str) -> int:
         return int(self.all("SELECT count(*) AS found FROM runs WHERE workflow_id = %s", workflow)[0].found)
@@ -172,6 +182,23 @@ def test_a_tick_that_was_made_and_not_started_is_taken_up_once(clockwork: Clockw
     assert Ticker().step() == 1
     assert Ticker().step() == 0
     assert clockwork.runs(workflow) == 1
+
+
+def test_a_beat_that_is_paused_in_the_middle_keeps_nobody_out(
+    clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = clockwork.publish("paused", {"interval": "1h"})
+    clockwork.sleep(workflow, 3601)
+    with ThreadPoolExecutor(1) as beat, monkeypatch.context() as patch:
+        held = threading.Event()
+        patch.setattr(ticks, "PATIENCE", "300ms")
+        patch.setattr(ticks, "_due_ticks", lambda _: (held.wait(8) and [], None))
+        paused = beat.submit(Ticker().step)
+        clockwork.cluster.until(lambda: clockwork.free(workflow), "the paused one's rows are free", 5)
+        held.set()
+        with pytest.raises(sa.exc.DBAPIError):
+            paused.result()
+    assert Ticker().step() == 1
 
 
 def test_what_cannot_start_fails_with_its_reason_and_is_left(clockwork: Clockwork) -> None:
