@@ -1,6 +1,7 @@
 """The Celery app, and the one decorator that makes its tasks."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from types import ModuleType
@@ -38,6 +39,23 @@ class NexusCelery(Celery):  # type: ignore[misc]  # Celery has no types
 
 
 app = NexusCelery("nexusflow", config_source="celeryconfig", loader=Loader)
+
+
+FLOWER_COLUMNS = "name,state,args,result,received,runtime,worker,uuid"
+
+
+def _choose_flowers_columns() -> None:
+    """Flower's list of tasks shows no arguments by default, and they say which tenant, run and step it is.
+
+    Flower reads its variables, its file and its flags later, so that each of them wins.
+    """
+    if "flower.options" in sys.modules:
+        from tornado.options import options  # noqa: PLC0415 - where Flower is, Tornado is
+
+        options.tasks_columns = FLOWER_COLUMNS
+
+
+_choose_flowers_columns()
 
 
 class DeadLetters(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types

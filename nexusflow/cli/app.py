@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 import nexusflow
-from nexusflow.cli import console, exits, groups
+from nexusflow.cli import console, exits, groups, operating
 
 app = typer.Typer(
     name="nexusflow",
@@ -23,8 +23,13 @@ app = typer.Typer(
 app.add_typer(groups.workflows, name="workflows")
 app.add_typer(groups.runs, name="runs")
 app.add_typer(groups.keys, name="keys")
+app.add_typer(operating.queues, name="queues")
+app.command("workers")(operating.workers)
 schedules = typer.Typer(help="See what starts by the clock: next times, last ticks.", invoke_without_command=True)
 app.add_typer(schedules, name="schedules")
+
+db = typer.Typer(help="Look after the database: upgrade, back up, restore, prune.", no_args_is_help=True)
+app.add_typer(db, name="db")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 File = Annotated[str, typer.Argument(metavar="FILE", help="The workflow's file (YAML or JSON).", show_default=False)]
@@ -178,6 +183,50 @@ def actions(
     from nexusflow.cli.actions import show_actions
 
     return exits.perform(functools.partial(show_actions, name, as_json=as_json), as_json=as_json)
+
+
+@db.command()
+def upgrade(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say from which revision to which.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Create the roles and bring the schema up to date, as the owner. Runs in flight go on."""
+    from nexusflow.cli.db import upgrade as work
+
+    return exits.perform(functools.partial(work, dry_run=dry_run, as_json=as_json), as_json=as_json)
+
+
+@db.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not be there yet.")],
+    as_json: AsJson = False,
+) -> int:
+    """Write the database and its stored objects into one file, while the cluster runs."""
+    from nexusflow.cli.db import backup as work
+
+    return exits.perform(functools.partial(work, file, as_json=as_json), as_json=as_json)
+
+
+@db.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `nexusflow db backup` wrote.")],
+    as_json: AsJson = False,
+) -> int:
+    """Fill an empty database from a backup: all of it, or nothing."""
+    from nexusflow.cli.db import restore as work
+
+    return exits.perform(functools.partial(work, file, as_json=as_json), as_json=as_json)
+
+
+@db.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Delete what is older than NEXUSFLOW_RETENTION_DAYS; the cluster does so by itself each hour."""
+    from nexusflow.cli.db import prune as work
+
+    return exits.perform(functools.partial(work, dry_run=dry_run, as_json=as_json), as_json=as_json)
 
 
 @app.command()

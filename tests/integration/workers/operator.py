@@ -28,12 +28,13 @@ class Operator:
         for name in ("tasks.py", "celeryconfig.py", "beat.py"):
             (self.folder / name).write_text("raise RuntimeError('not this one')\n")
 
-    def celery(self, *arguments: str, name: str = "") -> Process:
+    def celery(self, *arguments: str, name: str = "", **environment: str) -> Process:
         """Start ``celery -A nexusflow …`` as it is typed."""
         command = [str(BIN / "celery"), "-A", "nexusflow", *arguments]
         name = name or f"{arguments[0]}-{len(self.started)}"
         log = self.cluster.folder / f"{name}.log"
-        process = Process(name, command, self.cluster.environment(), log, folder=self.folder)
+        surroundings = {**self.cluster.environment(), **environment}
+        process = Process(name, command, surroundings, log, folder=self.folder)
         process.start()
         self.started.append(process)
         self.cluster.processes[name] = process
