@@ -106,18 +106,22 @@ class Ticker:
         """
         if time.monotonic() < self._look_at:
             return 0
-        _make_ticks()
-        settled, is_stuck = _start_ticks()
-        self._is_stuck = is_stuck
+        self._is_stuck = True
+        try:
+            _make_ticks()
+            settled, self._is_stuck = _start_ticks()
+        except ClusterUnusable:
+            raise
+        except Exception as error:
+            log.error("schedule.pass_failed", **crash_fields(error))  # the dispatcher's other work goes on
+            return 0
         return settled
 
     def look_in(self, next_tick: float | None, has_open: bool) -> float | None:
         """Seconds until ``step`` has something to do, from those to the next tick and whether any tick is due still."""
-        wait = next_tick
-        if has_open:
-            retry = RETRY_SECONDS if self._is_stuck else 0.0
-            wait = retry if wait is None else min(wait, retry)
-        wait = None if wait is None else max(wait, 0.0)
+        wait = 0.0 if has_open else next_tick
+        if wait is not None:
+            wait = max(wait, RETRY_SECONDS if self._is_stuck else 0.0)
         self._look_at = float("inf") if wait is None else time.monotonic() + wait
         return wait
 

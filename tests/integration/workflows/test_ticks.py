@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 from psycopg.rows import namedtuple_row
 
 from nexusflow.cli.app import call
@@ -196,8 +195,7 @@ def test_a_beat_that_is_paused_in_the_middle_keeps_nobody_out(
         paused = beat.submit(Ticker().step)
         clockwork.cluster.until(lambda: clockwork.free(workflow), "the paused one's rows are free", 5)
         held.set()
-        with pytest.raises(sa.exc.DBAPIError):
-            paused.result()
+        assert paused.result() == 0  # its transaction is gone; the dispatcher goes on
     assert Ticker().step() == 1
 
 
