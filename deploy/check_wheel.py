@@ -1,4 +1,4 @@
-"""Builds the wheel into dist/ and checks that it holds the four top-level names, their data, and nothing else."""
+"""Builds the wheel into dist/ and checks that it holds the five top-level names, their data, and nothing else."""
 
 import os
 import shutil
@@ -9,11 +9,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("nexusflow", "tasks", "beat")
+PACKAGES = ("nexusflow", "tasks", "beat", "api")
 IMPORTS = (
-    "import pathlib, sys, nexusflow, tasks, beat, celeryconfig\n"
+    "import pathlib, sys, nexusflow, tasks, beat, api, celeryconfig\n"
     "from nexusflow.embedded.procfile import text\n"
-    "found = [pathlib.Path(m.__file__).resolve() for m in (nexusflow, tasks, beat, celeryconfig)]\n"
+    "found = [pathlib.Path(m.__file__).resolve() for m in (nexusflow, tasks, beat, api, celeryconfig)]\n"
     "assert all(pathlib.Path(sys.argv[1]).resolve() in path.parents for path in found), found\n"
     "assert text() == open(sys.argv[2]).read(), 'the Procfile differs from the queues'\n"
 )
