@@ -164,7 +164,7 @@ def test_five_hundred_readers_at_once_each_get_all_of_it(front: Front, cluster: 
         return reader.got
 
     async def all_of_them() -> tuple[list[str], list[list[str]], float]:
-        limits = httpx2.Limits(max_connections=READERS)
+        limits = httpx2.Limits(max_connections=READERS + 10)
         headers = {"Authorization": f"Bearer {front.secret}"}
         async with httpx2.AsyncClient(base_url=front.url, headers=headers, timeout=30, limits=limits) as client:
             readers = [asyncio.create_task(read(client)) for _ in range(READERS)]
@@ -228,6 +228,8 @@ def test_a_reader_that_hangs_up_is_forgotten(cluster: Cluster, front: Front, run
             server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
             server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
             serving = asyncio.create_task(server.serve([listening]))
+            while not server.started:
+                await asyncio.sleep(0.02)
             head = f"GET /v2/runs/{run}/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {front.secret}\r\n\r\n".encode()
             streams = [await asyncio.open_connection(*listening.getsockname()) for _ in range(3)]
             for reader, writer in streams:
