@@ -14,6 +14,8 @@ WEB_APP = "api.app:create_app"
 WEB_PORT = 8080
 WEB_GRACE = 10
 """Seconds that a front end which was told to stop gives the requests it is at."""
+WEB_IDLE = 75
+"""Seconds that an idle connection is kept: longer than gateways keep theirs, so that none sends into a closing one."""
 BEAT_SCHEDULER = "beat.scheduler:DispatchScheduler"
 _QUIET = "--without-gossip --without-mingle --without-heartbeat"
 
@@ -22,7 +24,7 @@ def processes() -> dict[str, str]:
     """Each process's name and its command line."""
     web = (
         f"uvicorn {WEB_APP} --factory --host 127.0.0.1 --port {WEB_PORT}"
-        f" --no-access-log --timeout-graceful-shutdown {WEB_GRACE}"
+        f" --no-access-log --no-server-header --timeout-keep-alive {WEB_IDLE} --timeout-graceful-shutdown {WEB_GRACE}"
     )
     return {WEB: web} | celery_processes()
 

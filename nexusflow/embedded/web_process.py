@@ -4,11 +4,12 @@ The supervisor keeps the socket while the process is started again: who connects
 """
 
 import argparse
+import contextlib
 import importlib
 import socket
 import sys
 
-from nexusflow.embedded.procfile import WEB_APP, WEB_GRACE
+from nexusflow.embedded.procfile import WEB_APP, WEB_GRACE, WEB_IDLE
 from nexusflow.settings import use_settings
 
 MODULES = (
@@ -22,11 +23,9 @@ MODULES = (
 
 def preload() -> None:
     """Import it all, once. What cannot be imported is for the process itself to tell."""
-    for name in MODULES:
-        try:
+    with contextlib.suppress(Exception):
+        for name in MODULES:
             importlib.import_module(name)
-        except Exception:
-            return
 
 
 def run(grace: int = WEB_GRACE) -> int:
@@ -34,7 +33,14 @@ def run(grace: int = WEB_GRACE) -> int:
     import uvicorn  # noqa: PLC0415 - the supervisor imports this file first
 
     use_settings(None)  # those of this process's environment, whatever was read before the fork
-    config = uvicorn.Config(WEB_APP, factory=True, access_log=False, timeout_graceful_shutdown=grace)
+    config = uvicorn.Config(
+        WEB_APP,
+        factory=True,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=WEB_IDLE,
+        timeout_graceful_shutdown=grace,
+    )
     server = uvicorn.Server(config)
     server.run(sockets=[socket.socket(fileno=0)])
     return 0 if server.started else 3
