@@ -1,6 +1,5 @@
 """What has changed between two versions of a workflow: in the text, and step by step."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
 from nexusflow.workflows.saved import read_summary
+from nexusflow.workflows.text_diff import unified
 from nexusflow.workflows.versions import no_version
 
 _BOTH = sa.text(
@@ -45,13 +45,6 @@ def diff_versions(tenant: str, workflow_id: str, a: int, b: int) -> VersionDiff:
             raise no_version(number)
     text = "".join(unified(found[a].source, found[b].source, f"version {a}", f"version {b}"))
     return VersionDiff(a, b, text, list(changed_steps(found[a].config, found[b].config)))
-
-
-def unified(before: str, after: str, from_name: str, to_name: str) -> Iterator[str]:
-    """A unified diff of two texts."""
-    a, b = (text.splitlines(keepends=True) for text in (before, after))
-    for line in difflib.unified_diff(a, b, from_name, to_name):
-        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
 def changed_steps(before: dict[str, Any], after: dict[str, Any]) -> Iterator[StepChange]:

@@ -3,8 +3,6 @@
 Each change locks the workflow's row first, so that two of them come one after the other; starts lock nothing.
 """
 
-from typing import Any
-
 import sqlalchemy as sa
 import uuid_utils
 
@@ -60,10 +58,8 @@ _ENSURE = sa.text(
     "INSERT INTO workflows (id, tenant_id, name, config) VALUES (:id, :tenant, :name, :config)"
     " ON CONFLICT (tenant_id, name) WHERE deleted_at IS NULL DO UPDATE SET name = excluded.name RETURNING id"
 )
-_LOCK = sa.text(
-    "SELECT w.name, w.status, (SELECT max(number) FROM workflow_versions v WHERE v.workflow_id = w.id) AS latest"
-    " FROM workflows w WHERE w.id = :workflow AND w.deleted_at IS NULL FOR UPDATE"
-)
+_LOCK = sa.text("SELECT id FROM workflows WHERE id = :workflow AND deleted_at IS NULL FOR UPDATE")
+_LATEST = sa.text("SELECT coalesce(max(number), 0) FROM workflow_versions WHERE workflow_id = :workflow")
 _CHANGE = sa.text(
     "UPDATE workflows SET name = :name, config = :config, updated_at = now() WHERE id = :workflow"
     " AND (name, config) IS DISTINCT FROM (CAST(:name AS text), CAST(:config AS jsonb))"
@@ -108,7 +104,7 @@ def update_workflow(
     """
     compiled = compile_source(source)
     with joined_session(tenant, connection) as session:
-        latest = _lock(session, workflow_id).latest
+        latest = _lock(session, workflow_id)
         if expected_version is not None and expected_version != latest:
             raise VersionChanged(
                 f"The newest version is {latest}, not {expected_version}.", "Read it, and save your change again."
@@ -129,7 +125,7 @@ def save_version(tenant: str, source: bytes, name: str = "") -> Version:
     with joined_session(tenant, None) as session:
         values = {"id": str(uuid_utils.uuid7()), "tenant": tenant, **_row(compiled)}
         workflow = str(session.execute(_ENSURE, values).scalar_one())
-        latest = _lock(session, workflow).latest or 0
+        latest = _lock(session, workflow)
         version, number = keep_version(session, tenant, workflow, compiled, older_too=True)
         if number > latest:
             _change(session, workflow, compiled)
@@ -144,7 +140,7 @@ def publish_workflow(
     Raises NotFound, InvalidDefinition where this deployment cannot run the version (any more).
     """
     with joined_session(tenant, connection) as session:
-        latest = _lock(session, workflow_id).latest
+        latest = _lock(session, workflow_id)
         number = latest if version is None else version
         source = session.execute(_SOURCE, {"workflow": workflow_id, "number": number}).scalar_one_or_none()
         if source is None:
@@ -170,11 +166,12 @@ def delete_workflow(tenant: str, workflow_id: str, *, connection: sa.Connection 
         sync_schedules(session, tenant, workflow_id, None)
 
 
-def _lock(session: sa.Connection, workflow: str) -> "sa.Row[Any]":
-    row = session.execute(_LOCK, {"workflow": workflow}).first() if is_id(workflow) else None
-    if row is None:
+def _lock(session: sa.Connection, workflow: str) -> int:
+    """Have the workflow to oneself; gives the number of its newest version. Raises NotFound."""
+    if not is_id(workflow) or session.execute(_LOCK, {"workflow": workflow}).first() is None:
         raise unknown_workflow(workflow)
-    return row
+    # Only a statement that begins now sees what was saved while the lock was waited for.
+    return int(session.execute(_LATEST, {"workflow": workflow}).scalar_one())
 
 
 def _change(session: sa.Connection, workflow: str, compiled: Compiled) -> None:

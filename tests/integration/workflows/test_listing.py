@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from nexusflow.errors import InvalidInput
 from nexusflow.settings import Settings, use_settings
@@ -26,7 +27,9 @@ EVER = [datetime.datetime(year, 12, 31, tzinfo=datetime.UTC) for year in (1, 999
 @pytest.fixture(scope="module")
 def listed(database: Database) -> Iterator[dict[str, Any]]:
     """Thirty runs of two workflows, one a minute: each third failed, each fifth runs; and one of another tenant."""
-    use_settings(Settings(database_url=database.runtime_url, control_database_url=database.control_url))
+    use_settings(
+        Settings(database_url=SecretStr(database.runtime_url), control_database_url=SecretStr(database.control_url))
+    )
     tenant, other = str(database.tenant_a), str(database.tenant_b)
     workflows = [library.create_workflow(tenant, source(name)).id for name in ("alpha", "beta")]
     foreign = library.create_workflow(other, source("alpha")).id
@@ -115,7 +118,7 @@ def test_a_run_is_found_by_how_its_id_begins(listed: dict[str, Any]) -> None:
 @pytest.mark.parametrize("sort", ["-accepted_at", "accepted_at", "-finished_at", "finished_at"])
 @pytest.mark.parametrize("filters", [{}, {"text": "order"}])
 def test_pages_and_cursors_give_everything_once_in_order(
-    listed: dict[str, Any], sort: str, filters: dict[str, str]
+    listed: dict[str, Any], sort: str, filters: dict[str, Any]
 ) -> None:
     everything = list_runs(listed["tenant"], sort=sort, per_page=100, **filters)
     moments = [getattr(line, sort.lstrip("-")) for line in everything.items]
@@ -209,12 +212,13 @@ def test_lists_are_read_from_their_indexes(listed: dict[str, Any], database: Dat
         )
     with psycopg.connect(database.owner_url, autocommit=True) as connection:
         connection.execute("ANALYZE runs")
-    for filters, index in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({}, "tenant_id_id_idx"),
         ({"status": {"failed"}}, "tenant_id_id_idx"),
         ({"status": {"running"}}, "tenant_id_id_idx"),
         ({"workflow": listed["workflows"][0]}, "workflow_id_id"),
-    ):
+    ]
+    for filters, index in cases:
         query = runs_query.RunsQuery(listed["tenant"], "-accepted_at", 0, 20)
         query.keep(filters.get("workflow"), filters.get("status"), None, NOW - timedelta(days=1), None)
         plan = _plan(listed["tenant"], query)
