@@ -169,7 +169,7 @@ def _database() -> Iterator[Finding]:
             "schema",
             "fail",
             f"The schema is {at}; {newest} is needed.",
-            "Set it up as its owner: python -m nexusflow.db.provision (see docs/running.md).",
+            "Set it up as its owner: nexusflow db upgrade (see docs/running.md).",
         )
     with unusable(), control_engine().connect() as connection:
         control = connection.scalar(sa.text("SELECT current_user"))

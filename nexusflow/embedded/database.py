@@ -31,20 +31,42 @@ def database_only(home: Home) -> Iterator[ClusterInfo]:
                 return
             if time.monotonic() > deadline:
                 raise ClusterUnusable(f"The database in {home.path} is in use.", "Try again in a moment.")
-        postgres, secrets = Postgres(home), home.secrets()
+        postgres = Postgres(home)
         if postgres.is_new:
             raise NotFound(f"There is no database in {home.path} yet.", "Start one with nexusflow run FILE.")
-        try:
-            postgres.prepare()
-            postgres.launch()
-            postgres.wait_ready()
-            environment = {
-                "NEXUSFLOW_HOME": str(home.path),
-                **({} if Settings().storage_url else {"NEXUSFLOW_STORAGE_URL": home.storage_url}),
-                "NEXUSFLOW_DATABASE_URL": postgres.url(RUNTIME_ROLE, secrets.runtime_password),
-                "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(CONTROL_ROLE, secrets.control_password),
-            }
-            ports = {"postgres": postgres.port}
-            yield ClusterInfo(str(home.path), nexusflow.__version__, "", environment, postgres.url(), ports=ports)
-        finally:
-            postgres.stop()
+        with _served(home, postgres) as info:
+            yield info
+
+
+@contextlib.contextmanager
+def new_database(home: Home) -> Iterator[ClusterInfo]:
+    """A home's database alone, made if there is none, for a backup to be restored. Raises ClusterUnusable."""
+    home.create()
+    with FileLock(home.users_lock) as user, FileLock(home.supervisor_lock) as only:
+        if not user.acquire(shared=True, wait=1) or not only.acquire(shared=False, wait=1):
+            raise ClusterUnusable(
+                f"The cluster in {home.path} runs.", "Stop it, or set NEXUSFLOW_HOME to a new folder."
+            )
+        postgres = Postgres(home)
+        with _served(home, postgres) as info:
+            postgres.create_database()
+            yield info
+
+
+@contextlib.contextmanager
+def _served(home: Home, postgres: Postgres) -> Iterator[ClusterInfo]:
+    secrets = home.secrets()
+    try:
+        postgres.prepare()
+        postgres.launch()
+        postgres.wait_ready()
+        environment = {
+            "NEXUSFLOW_HOME": str(home.path),
+            **({} if Settings().storage_url else {"NEXUSFLOW_STORAGE_URL": home.storage_url}),
+            "NEXUSFLOW_DATABASE_URL": postgres.url(RUNTIME_ROLE, secrets.runtime_password),
+            "NEXUSFLOW_CONTROL_DATABASE_URL": postgres.url(CONTROL_ROLE, secrets.control_password),
+        }
+        ports = {"postgres": postgres.port}
+        yield ClusterInfo(str(home.path), nexusflow.__version__, "", environment, postgres.url(), ports=ports)
+    finally:
+        postgres.stop()

@@ -1,32 +1,56 @@
-"""Databases whose owner is no superuser: the policies bind it, as on a managed server."""
+"""Databases whose owner is no superuser: the policies bind it, as on a managed server.
+
+It inherits nothing from the two roles that it may set passwords of, or their policies would be its own.
+"""
 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg import sql
 from pydantic import SecretStr
 
-from nexusflow.db.provision import CONTROL_ROLE, RUNTIME_ROLE, provision
+from nexusflow.db.provision import RUNTIME_ROLE, provision
 from nexusflow.db.session import control_engine, runtime_engine
-from nexusflow.settings import Settings, use_settings
+from nexusflow.settings import CONTROL_ROLE, Settings, use_settings
 from tests.servers.databases import CONTROL_PASSWORD, RUNTIME_PASSWORD, TENANT_A, TENANT_B, Database, make_database
 from tests.servers.postgres import PostgresServer
 
 _active: list[Settings] = []
-OWNER, OWNER_PASSWORD = "plain_owner", "owner-password"
+OWNER, OWNER_PASSWORD, _TEMPLATE = "plain_owner", "owner-password", "owned_template"
 
 
 def empty_database(server: PostgresServer) -> Database:
     """A database without a schema, whose owner is no superuser."""
-    server.drop_database(make_database(server).name)  # the two roles are there now
-    name = f"owned_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server.url, autocommit=True) as connection:
-        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone() is None:
-            connection.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{OWNER_PASSWORD}'")
-            connection.execute(f"GRANT {RUNTIME_ROLE}, {CONTROL_ROLE} TO {OWNER} WITH ADMIN OPTION")
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+        _ensure_owner(server, connection)
+        return _create(server, connection, "template1")
+
+
+def owned_database(server: PostgresServer) -> Database:
+    """The same with the newest schema and the two tenants: a copy of one template."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        _ensure_owner(server, connection)
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_TEMPLATE,)).fetchone() is None:
+            draft = _create(server, connection, "template1")
+            provision(draft.owner_url, RUNTIME_PASSWORD, CONTROL_PASSWORD)
+            add_tenants(draft)
+            connection.execute(f"ALTER DATABASE {draft.name} RENAME TO {_TEMPLATE}")
+        return _create(server, connection, _TEMPLATE)
+
+
+def _ensure_owner(server: PostgresServer, connection: psycopg.Connection) -> None:
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone() is None:
+        server.drop_database(make_database(server).name)  # the two roles are there now
+        connection.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE NOINHERIT PASSWORD '{OWNER_PASSWORD}'")
+        connection.execute(f"GRANT {RUNTIME_ROLE}, {CONTROL_ROLE} TO {OWNER} WITH ADMIN OPTION")
+
+
+def _create(server: PostgresServer, connection: psycopg.Connection, template: str) -> Database:
+    name = f"owned_{uuid.uuid4().hex[:12]}"
+    connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
+    with psycopg.connect(server.url_of(name)) as inside:
+        inside.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}")
     return Database(
         name,
         server,
@@ -34,14 +58,6 @@ def empty_database(server: PostgresServer) -> Database:
         server.url_of(name, RUNTIME_ROLE, RUNTIME_PASSWORD),
         server.url_of(name, CONTROL_ROLE, CONTROL_PASSWORD),
     )
-
-
-def owned_database(server: PostgresServer) -> Database:
-    """The same with the newest schema and the two tenants."""
-    made = empty_database(server)
-    provision(made.owner_url, RUNTIME_PASSWORD, CONTROL_PASSWORD)
-    add_tenants(made)
-    return made
 
 
 def add_tenants(database: Database) -> None:

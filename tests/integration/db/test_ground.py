@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from nexusflow.db.provision import _check_version, newest_revision, provision
+from nexusflow.db.provision import check_version, newest_revision, provision
 from nexusflow.db.session import runtime_engine, tenant_session
 from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import Settings, use_settings
@@ -124,9 +124,9 @@ def test_says_which_server_is_too_old() -> None:
         return SimpleNamespace(info=SimpleNamespace(server_version=version))
 
     with pytest.raises(ClusterUnusable, match="PostgreSQL 14 is too old") as refused:
-        _check_version(server(140_011))
+        check_version(server(140_011))
     assert "15" in refused.value.hint
-    _check_version(server(150_000))
+    check_version(server(150_000))
 
 
 def test_an_unreachable_server_is_named(use_url: Callable[[str], None]) -> None:

@@ -160,6 +160,18 @@ def test_the_control_role_cannot_drop_what_is_young_or_lives(owned: Database) ->
         runtime.execute("SELECT * FROM old_months(1)")
 
 
+def test_an_owner_that_sees_no_runs_drops_none(owned: Database) -> None:
+    """As after the tables were given to another owner: nothing live is seen, so nothing may be taken for dead."""
+    month = add_month(owned, month_before(6), live=True)
+    with psycopg.connect(owned.owner_url) as owner:
+        owner.execute("DROP POLICY owner_reads ON runs")
+        assert owner.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+    assert retention.old_months() == []
+    assert retention.prune().months == []
+    with psycopg.connect(owned.server.url_of(owned.name)) as connection:
+        assert connection.execute("SELECT id::text FROM runs").fetchall() == [(month,)]
+
+
 def test_old_rows_of_other_kinds_go(owned: Database) -> None:
     tenant = owned.tenant_a
     with psycopg.connect(owned.runtime_url) as runtime:
