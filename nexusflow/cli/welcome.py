@@ -139,6 +139,8 @@ def _program() -> str:
     """How this program is called from this folder."""
     found = shutil.which("nexusflow")
     called = Path(sys.argv[0]).absolute()
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m nexusflow.cli"
     if found is not None and Path(found).resolve() == called.resolve():
         return "nexusflow"
     here = Path.cwd()

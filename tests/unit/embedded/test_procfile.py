@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-import uvicorn.main
+import uvicorn
 
 from nexusflow.embedded.procfile import BEAT_SCHEDULER, WEB_GRACE, arguments, celery_processes, processes, text
 from nexusflow.queues import QUEUE_NAMES
@@ -29,7 +29,7 @@ def test_each_queue_has_its_worker_and_its_tasks() -> None:
 def test_the_web_line_is_one_that_uvicorn_takes() -> None:
     program, *words = shlex.split(processes()["web"])
     assert program == "uvicorn"
-    given = uvicorn.main.main.make_context("uvicorn", words).params
+    given = uvicorn.main.make_context("uvicorn", words).params
     assert (given["factory"], given["timeout_graceful_shutdown"]) == (True, WEB_GRACE)
     module, _, name = given["app"].partition(":")
     assert callable(getattr(importlib.import_module(module), name))
