@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from nexusflow.queues import QUEUE_NAMES, pool_for
 from nexusflow.workers.draining import drain
-from nexusflow.workers.names import free_name
+from nexusflow.workers.names import free_name, hold_name
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 _NAMELESS = "celery"
@@ -32,6 +32,8 @@ class Worker(CeleryWorker):  # type: ignore[misc]  # Celery has no types
         name, _, host = (hostname or "").partition("@")
         if name in ("", _NAMELESS):
             hostname = free_name("-".join(queues) if len(queues) < len(QUEUE_NAMES) else "worker", host)
+        else:
+            hold_name(str(hostname))
         self.served = queues
         super().__init__(app, hostname, **options)
 
