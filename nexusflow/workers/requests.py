@@ -89,8 +89,9 @@ class ShownRequest(Request):  # type: ignore[misc]  # Celery has no types
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody gets this worker's events."""
-        return bool(self._eventer and self._eventer.enabled)
+        """Whether anybody asked for this worker's task events (Flower does; no groups means all)."""
+        eventer = self._eventer
+        return bool(eventer and eventer.enabled and (not eventer.groups or "task" in eventer.groups))
 
     @property
     def runs_segment(self) -> bool:
