@@ -51,13 +51,12 @@ def create_app() -> FastAPI:
     app.add_middleware(Door)
     add_error_handlers(app)
     for router in (
-        # Before what takes an id in the same place.
-        definitions.router,
-        workflows.router,
-        schedules.router,
-        runs.router,
+        runs.router,  # the most asked for comes first: routes are tried in turn
         steps.router,
         events.router,
+        workflows.router,
+        schedules.router,
+        definitions.router,
         files.router,
         health.router,
         metrics.router,

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from api.errors import unavailable
 from nexusflow.settings import get_settings
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 8.0
 """How long a call may take, with its wait for a thread, before its caller is answered without it."""
 MAX_WAITING = 1_000
 

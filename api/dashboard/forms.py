@@ -77,7 +77,7 @@ def filled(form: Field, given: Mapping[str, str], uploads: Mapping[str, Any]) ->
     """The input that was given; ``uploads``: references of files, by the field's name."""
     found = Filled()
     found.value = _value(form, given, uploads, found.problems)
-    if form.kind == "group" and found.value is None:
+    if found.value is None:
         found.value = {}
     return found
 

@@ -1,5 +1,6 @@
 """Workflows on the page: the list, a form to start one, and a box to write one."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from nexusflow.workflows.library import (
     update_workflow,
 )
 from nexusflow.workflows.listing import list_runs
+from nexusflow.workflows.loader import load
 from nexusflow.workflows.starting import start_runs
 from nexusflow.workflows.versions import read_definition
 
@@ -146,7 +148,7 @@ async def workflow_page(request: Request, workflow_id: str) -> Response:
     """A workflow: its form, its latest runs, its text."""
     who = await signed_in(request)
     detail = await call(read_workflow, who.tenant, identity(workflow_id, "workflow"))
-    return await _form_page(who.tenant, who.tenant_name, detail, form_of(detail.input_schema))
+    return await _form_page(who.tenant, who.tenant_name, detail, _form(detail))
 
 
 @router.post("/workflows/{workflow_id}/publish")
@@ -163,7 +165,7 @@ async def start(request: Request, workflow_id: str) -> Response:
     who = await signed_in(request)
     workflow = identity(workflow_id, "workflow")
     detail = await call(read_workflow, who.tenant, workflow)
-    form = form_of(detail.input_schema)
+    form = _form(detail)
     async with request.form(max_files=100, max_fields=MAX_FIELDS, max_part_size=MAX_PART) as sent:
         given = {name: value for name, value in sent.items() if isinstance(value, str)}
         try:
@@ -187,6 +189,15 @@ async def start(request: Request, workflow_id: str) -> Response:
             form, others = answered(form, given, error.details)
             return await _form_page(who.tenant, who.tenant_name, detail, form, error=error, others=others)
     return redirect(f"/runs/{started.run_ids[0]}")
+
+
+def _form(detail: WorkflowDetail) -> Field:
+    """The form of a workflow's input; its fields in the order of the author's text, which the kept JSON has lost."""
+    with contextlib.suppress(InvalidDefinition, AttributeError):
+        written = load(detail.source).data.get("input", {}).get("schema")
+        if written == detail.input_schema:
+            return form_of(written)
+    return form_of(detail.input_schema)
 
 
 async def _keep(tenant: str, form: Field, sent: FormData) -> Mapping[str, Any]:

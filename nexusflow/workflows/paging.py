@@ -73,7 +73,7 @@ def read_cursor(cursor: str, sort: str, *kinds: Callable[[Any], str]) -> list[st
             raise ValueError(cursor)
         order, *position = orjson.loads(data)
         read = [kind(part) for kind, part in zip(kinds, position, strict=True)] if order == sort else []
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         raise InvalidInput("The cursor cannot be read.", "Give next_cursor of the page before, as it is.") from None
     if order != sort:
         raise InvalidInput(

@@ -167,7 +167,8 @@ def test_bodies_are_bounded_while_they_arrive(narrow: Front) -> None:
     assert len(exact) == LIMIT
     narrow.refused(422, "INVALID_DEFINITION", "POST", "/v2/workflows", content=exact, headers=JSON)
     host = urlsplit(narrow.url).netloc
-    head = f"POST /v2/workflows HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {narrow.secret}\r\nContent-Type: application/json\r\n"
+    head = f"POST /v2/workflows HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {narrow.secret}\r\n"
+    head += "Content-Type: application/json\r\n"
     sent = 0
     with socket.create_connection((HOST, int(host.rpartition(":")[2])), timeout=10) as connection:
         connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
@@ -214,7 +215,7 @@ def test_clients_that_hang_up_leave_nothing_behind(front: Front, workflow: str, 
         f"POST {path} HTTP/1.1\r\n{chr(13) + chr(10).join(lines)}",
         "\r\n".join([f"POST {path} HTTP/1.1", *lines, "Content-Length: 1000", "", '{"input": {']),
         "\r\n".join([f"POST {path}?wait=30 HTTP/1.1", *lines, "Content-Length: 2", "", "{}"]),
-        "\r\n".join([f"POST /v2/files?name=x HTTP/1.1", *lines, "Content-Length: 100000", "", "x" * 5000]),
+        "\r\n".join(["POST /v2/files?name=x HTTP/1.1", *lines, "Content-Length: 100000", "", "x" * 5000]),
         "\x16\x03\x01 this is no HTTP at all\r\n\r\n",
     ):
         with socket.create_connection((host, port), timeout=5) as connection:
