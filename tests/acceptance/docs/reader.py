@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.acceptance.docs.blocks import Block, read_blocks
@@ -104,5 +105,6 @@ class Reader:
     def close(self) -> None:
         """Leave the page: Ctrl-C in each terminal, the newest first."""
         self._terminal.close()
-        for staying in reversed(self._staying):
-            staying.stop()
+        with ExitStack() as stops:  # all of them, whatever one does
+            for staying in self._staying:
+                stops.callback(staying.stop)

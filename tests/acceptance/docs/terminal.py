@@ -1,5 +1,6 @@
 """A reader's terminals: one that keeps variables and folder from block to block, and those where something stays."""
 
+import contextlib
 import os
 import select
 import signal
@@ -105,18 +106,18 @@ class Staying:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Press Ctrl-C. Raises CommandFailed where it does not end, or not in order."""
+        """Press Ctrl-C, twice if need be. Raises CommandFailed where that does not end it, or not in order."""
+        had_ended = not self.runs
         for _ in range(2):
             if self.runs:
                 os.killpg(self._process.pid, signal.SIGINT)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        else:
+        hangs = self.runs
+        if hangs:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         guardian.forget_group(self._process.pid)
-        if self._process.returncode not in (0, 130, -signal.SIGINT):
-            raise CommandFailed(f"this ended with {self._process.returncode}:\n{self.text}\n{self.printed()[-3000:]}")
+        if had_ended or hangs or "Traceback" in self.printed():
+            how = "had ended" if had_ended else "did not end" if hangs else "ended badly"
+            raise CommandFailed(f"this {how}:\n{self.text}\n{self.printed()[-3000:]}")
