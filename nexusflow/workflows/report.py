@@ -26,7 +26,7 @@ MAX_EVENTS = 1_000
 
 _HEAD = """
 SELECT r.id, r.status, r.ending, r.cause, r.error, r.accepted_at, r.started_at, r.finished_at, r.version_id,
-       w.name AS workflow, v.number AS version, now() AS read_at
+       r.workflow_id, r.trigger, w.name AS workflow, v.number AS version, now() AS read_at
        {more}
 FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id
 WHERE r.id = :run
@@ -64,6 +64,8 @@ class RunSummary:
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
     seconds: float
+    workflow_id: str = ""
+    trigger: str = "cli"
 
     @property
     def is_terminal(self) -> bool:
@@ -73,10 +75,11 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run with its steps, in the plan's order."""
+    """A run with its steps, in the plan's order; ``version_id`` names the plan."""
 
     run: RunSummary
     steps: tuple[StepReport, ...]
+    version_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,15 @@ def _read(tenant: str, run: str, *, with_data: bool, whole: bool = False) -> Run
         head = connection.execute(HEAD_WITH_DATA if with_data else HEAD, {"run": run}).mappings().first()
         if head is None:
             raise NotFound(f"There is no run {run}.", "Check the id, and NEXUSFLOW_TENANT.")
-        plan = plan_of(tenant, str(head["version_id"]))
+        version = str(head["version_id"])
+        plan = plan_of(tenant, version)
         records = read_records(connection, plan, run)
     tells_data = with_data or head["error"] is not None or records.failures
     redaction = redaction_of(tenant, run) if tells_data else Redaction()
     show = values.read if whole else values.shown
     given, output = (show(tenant, head.get(name), head.get(f"{name}_at")) for name in ("input", "output"))
     summary = _summary(head, redaction, given, output)
-    return RunReport(summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal))
+    return RunReport(summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal), version)
 
 
 def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any) -> RunSummary:
@@ -137,6 +141,8 @@ def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any)
         started_at=head["started_at"],
         finished_at=head["finished_at"],
         seconds=max(0.0, (end - head["accepted_at"]).total_seconds()),
+        workflow_id=str(head["workflow_id"]),
+        trigger=head["trigger"],
     )
 
 

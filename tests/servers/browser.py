@@ -70,8 +70,9 @@ class Browser:
             self._number += 1
             number = self._number
             answers = self._answers[number] = queue.Queue()
-            message = {"id": number, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
-            os.write(self._out, json.dumps(message).encode() + b"\0")
+            message = {"id": number, "method": method, "params": parameters}
+            addressed = message | ({"sessionId": session} if session else {})
+            os.write(self._out, json.dumps(addressed).encode() + b"\0")
         answer = answers.get(timeout=30)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
@@ -88,7 +89,9 @@ class Browser:
                     page.heard(each["method"], each["params"])
 
     @contextmanager
-    def page(self, width: int = 1280, height: int = 900, *, dark: bool = False, scripts: bool = True) -> Iterator["Page"]:
+    def page(
+        self, width: int = 1280, height: int = 900, *, dark: bool = False, scripts: bool = True
+    ) -> Iterator["Page"]:
         """A tab, closed at the end."""
         context = self.send("Target.createBrowserContext")["browserContextId"]
         target = self.send("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
@@ -147,9 +150,8 @@ class Page:
 
     def size(self, width: int, height: int, scale: float = 1) -> None:
         """The window's size."""
-        self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=width < 600
-        )
+        given = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        self.send("Emulation.setDeviceMetricsOverride", **given)
 
     def open(self, address: str, seconds: float = 20) -> None:
         """Go there, and wait until it is loaded."""
@@ -172,7 +174,8 @@ class Page:
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(RuntimeError):
-                if found := self.value(expression):
+                # An element comes as {}, which is something.
+                if (found := self.value(expression)) not in (None, False, 0, ""):
                     return found
             if time.monotonic() > deadline:
                 text = self.value("location.href + '\\n' + document.body.innerText.slice(0, 3000)")
@@ -202,10 +205,10 @@ class Page:
 
     def press(self, key: str) -> None:
         """A key, such as Enter or Tab."""
-        extra = {"text": "\r", "windowsVirtualKeyCode": 13} if key == "Enter" else {}
-        code = {"Tab": 9, "Escape": 27}.get(key, 13)
+        given = {"key": key, "code": key, "windowsVirtualKeyCode": {"Tab": 9, "Escape": 27, "Enter": 13}[key]}
+        given |= {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, **({"windowsVirtualKeyCode": code} | extra))
+            self.send("Input.dispatchKeyEvent", type=kind, **given)
 
     def upload(self, selector: str, path: Path) -> None:
         """Choose a file."""

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.servers.programs import missing
+from tests.servers.programs import find_browser, missing
 
+BROWSER = ("chromium", "fonts-dejavu-core")
+"""What the page's tests need; without it they are skipped."""
 POLICY = Path("/usr/sbin/policy-rc.d")
 NEW_CLUSTERS = Path("/etc/postgresql-common/createcluster.d/nexusflow-tests.conf")
 
@@ -20,12 +22,15 @@ NEW_CLUSTERS = Path("/etc/postgresql-common/createcluster.d/nexusflow-tests.conf
 def main() -> int:
     """0 when everything is there."""
     absent = missing()
-    if absent and os.geteuid() == 0 and shutil.which("apt-get"):
-        sys.stderr.write(f"setup: installing {', '.join(absent)} by apt-get\n")
+    browser = () if find_browser() else BROWSER
+    if (absent or browser) and os.geteuid() == 0 and shutil.which("apt-get"):
+        sys.stderr.write(f"setup: installing {', '.join([*absent, *browser])} by apt-get\n")
         with services_kept_off(), no_default_cluster():
             apt("update")
-            apt("install", "-y", "--no-install-recommends", *absent.values())
+            apt("install", "-y", "--no-install-recommends", *absent.values(), *browser)
         absent = missing()
+    if find_browser() is None:
+        sys.stderr.write("There is no Chromium on this machine: the tests of the page will be skipped.\n")
     if not absent:
         return 0
     sys.stderr.write("The tests need servers that are not on this machine:\n")

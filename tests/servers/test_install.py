@@ -63,16 +63,29 @@ def test_what_is_missing_is_said_to_those_who_cannot_install(
 
 def test_root_installs_what_is_missing_with_services_off(policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = [{"Redis or Valkey": "redis-server"}, {}]
+    browsers = [None, "/usr/bin/chromium"]
     seen = []
 
     def record(*arguments: str) -> None:
         seen.append((arguments, policy.exists()))
 
     monkeypatch.setattr(install, "missing", lambda: absent.pop(0))
+    monkeypatch.setattr(install, "find_browser", lambda: browsers.pop(0))
     monkeypatch.setattr(install, "NEW_CLUSTERS", policy.parent / "x" / "y.conf")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(install, "apt", record)
     assert install.main() == 0
-    assert seen == [(("update",), True), (("install", "-y", "--no-install-recommends", "redis-server"), True)]
+    packages = ("redis-server", "chromium", "fonts-dejavu-core")
+    assert seen == [(("update",), True), (("install", "-y", "--no-install-recommends", *packages), True)]
     assert not policy.exists()
+
+
+def test_a_machine_without_a_browser_is_good_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "missing", dict)
+    monkeypatch.setattr(install, "find_browser", lambda: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert install.main() == 0
+    assert "will be skipped" in capsys.readouterr().err
