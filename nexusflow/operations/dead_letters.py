@@ -8,6 +8,7 @@ in between leaves two of it, which the claim makes harmless, never none.
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from nexusflow.queues import QUEUE_NAMES, QUEUES
 
 HEAD_BYTES = 120
 """How much of a body that nobody can read is shown."""
+RETURN_SECONDS = 0.1
 _ARGUMENTS = ("tenant", "run", "segment", "item", "lo")
 _TRAIL = ("x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")
 
@@ -64,14 +66,15 @@ def read_letters(queue: str, ids: frozenset[str] = frozenset(), limit: int = 100
     with _channel() as channel:
         if channel is None:
             return Letters([], 0, has_dead_letters=False)
-        found, looked_at = [], 0
-        for letter, _message in _each(channel, queue):
-            looked_at += 1
+        found: list[DeadLetter] = []
+        more = 0
+        for letter, message in _each(channel, queue):
             if not ids or letter.id in ids:
                 found.append(letter)
+                more = int(message.delivery_info.get("message_count") or 0)
             if len(found) >= limit:
                 break
-        return Letters(found, max(_depth(channel, queue) + looked_at - len(found), 0) if not ids else 0)
+        return Letters(found, 0 if ids else more)
 
 
 def redrive(queue: str, ids: frozenset[str]) -> Letters:
@@ -91,12 +94,16 @@ def _settle(queue: str, ids: frozenset[str], *, send: bool) -> Letters:
     with _channel() as channel:
         if channel is None:
             return Letters([], 0, has_dead_letters=False)
-        settled = []
+        settled: list[DeadLetter] = []
+        sent: set[tuple[str, bytes]] = set()
         for letter, message in _each(channel, queue):
-            if ids and letter.id not in ids:
+            own = (letter.id, _raw(message))
+            # What was sent and is here again died again meanwhile: it is not sent round and round.
+            if (ids and letter.id not in ids) or own in sent:
                 continue
             if send:
                 _publish(channel, queue, message)
+                sent.add(own)
             channel.basic_ack(message.delivery_tag)
             settled.append(letter)
         return Letters(settled, 0)
@@ -125,25 +132,32 @@ def _channel() -> Iterator[Any]:
 
 
 def _each(channel: Any, queue: str) -> Iterator[tuple[DeadLetter, Any]]:
-    """The letters that are there now, each held until it is acknowledged or the channel closes."""
+    """The letters that are there, each held until it is acknowledged or the channel closes."""
     dead = next(spec.dead for spec in QUEUES if spec.name == queue)
-    for _ in range(_depth(channel, queue)):  # not what dies again meanwhile
+    if not _exists(channel, dead):
+        return
+    patience = 2
+    while patience:
         message = channel.basic_get(dead)
         if message is None:
-            return
-        yield _letter(queue, message), message
+            # What another channel held and let go a moment ago may still be on its way back.
+            patience -= 1
+            time.sleep(RETURN_SECONDS)
+        else:
+            yield _letter(queue, message), message
 
 
-def _depth(channel: Any, queue: str) -> int:
-    """How many letters lie there untaken; a queue that nobody has made yet holds none."""
-    dead = next(spec.dead for spec in QUEUES if spec.name == queue)
+def _exists(channel: Any, queue: str) -> bool:
+    """Whether somebody has made this queue: the first worker does."""
     probe = channel.connection.channel()
     try:
-        return int(probe.queue_declare(dead, passive=True).message_count)
+        probe.queue_declare(queue, passive=True)
     except channel.connection.channel_errors as error:
         if getattr(error, "reply_code", None) == 404:
-            return 0
+            return False
         raise
+    else:
+        return True
     finally:
         if probe.is_open:
             probe.close()

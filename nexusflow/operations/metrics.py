@@ -70,7 +70,7 @@ def _live_runs() -> dict[str, int]:
     with control_session() as connection:
         connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
         connection.execute(sa.text("SET LOCAL statement_timeout = '5s'"))
-        return dict(connection.execute(_LIVE_RUNS, {"counted": COUNTED}).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(_LIVE_RUNS, {"counted": COUNTED})}
 
 
 def _queues(rows: dict[str, QueueRows]) -> Iterator[Metric]:

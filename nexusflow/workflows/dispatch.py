@@ -199,7 +199,7 @@ class Dispatcher:
         for run in endings:
             with control_session() as connection:
                 finish = sa.text(statements.FINISH_ENDING.replace("%(run)s", ":run"))
-                count_run(connection.execute(finish, {"run": run}).tuples().one_or_none())
+                count_run(connection.execute(finish, {"run": run}).one_or_none())
         return recovered, len(endings)
 
     def _publish(self, statement: sa.TextClause, parameters: dict[str, Any]) -> int:
