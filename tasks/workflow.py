@@ -22,6 +22,7 @@ def run_segment(task: Any, tenant: str, run: str, segment: int, item: str = "", 
 def prune() -> None:
     """Delete what is past its retention, of all tenants; what cannot be deleted now goes next time."""
     try:
-        retention.prune()
+        gone = retention.prune()
+        log.info("retention.done", months=gone.months, held=gone.held, objects=gone.objects, rows=gone.rows)
     except NexusError as error:
         log.warning("retention.later", error=str(error))

@@ -1,6 +1,7 @@
 """Set up a database: its roles, and its schema at the newest revision."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from nexusflow.settings import CONTROL_ROLE, get_settings
 RUNTIME_ROLE = "nexusflow_app"
 PROVISION_LOCK = 0x6E65787573  # "nexus": one migration at a time per database
 MIN_VERSION, MAX_TESTED_VERSION = 15, 18
-UPGRADE_TRIES = 5
+UPGRADE_TRIES = 10
+UPGRADE_PAUSE = 1.0
+"""Seconds in which what waited behind an upgrade that waited itself can go on."""
 _NO_POWER = "NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
 
 
@@ -144,6 +147,7 @@ def _upgrade(connection: sa.Connection) -> Upgrade:
                     "The tables are busy, and nothing was changed.",
                     "Something reads or writes them for long: try again, or stop the workers for a moment.",
                 ) from error
+            time.sleep(UPGRADE_PAUSE)
     return Upgrade(before, after)
 
 

@@ -13,10 +13,8 @@ import sqlalchemy as sa
 
 from nexusflow import storage
 from nexusflow.db.session import control_session
-from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 
-log = get_logger(__name__)
 _BATCH = 200
 """Chunks of objects, and other rows, deleted in one transaction."""
 
@@ -60,13 +58,11 @@ def prune() -> Pruned:
     for row in _old_months():
         if row.live:
             gone.held.append(_name(row.month))
-            log.info("retention.held", month=_name(row.month), live=row.live)
             continue
         gone.objects += storage.delete_month(row.month)
         gone.chunks += _prune_chunks(row.month)
         if _call(PRUNE_MONTH, month=row.month).scalar_one():
             gone.months.append(_name(row.month))
-            log.info("retention.dropped", month=_name(row.month), runs=row.runs)
     _prune_rows(gone)
     return gone
 

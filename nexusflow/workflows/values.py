@@ -154,6 +154,14 @@ def shown(tenant: str, inline: Any, key: str | None) -> Any:
     return inline if key is None else note(tenant, key)
 
 
+def whole(tenant: str, inline: Any, key: str | None) -> Any:
+    """The value of a row for people, a large one too; as a note where it is gone. Raises StorageAway."""
+    try:
+        return read(tenant, inline, key)
+    except storage.ObjectMissing:
+        return note(tenant, key or "") | {"missing": True}
+
+
 def note(tenant: str, key: str) -> dict[str, Any]:
     """What is shown in a large value's place: how large it is, and its hash."""
     parsed = storage.parse_key(key, tenant)

@@ -80,6 +80,7 @@ def settings_of(database: Database, **changes: object) -> Iterator[None]:
     try:
         yield
     finally:
+        use_settings(_active[-1])  # a command may have chosen others
         runtime_engine().dispose()
         control_engine().dispose()
         _active.pop()

@@ -9,6 +9,11 @@ depends_on = None
 
 NEW_TENANT_TABLES = ("api_keys", "idempotency_keys", "schedules", "ticks", "object_chunks")
 
+# In the order in which workers take them, before anything else: none of them ends in a deadlock.
+LOCKS = """
+LOCK TABLE segments, runs, steps, run_events, workflow_versions, workflows, files, file_chunks IN ACCESS EXCLUSIVE MODE
+"""
+
 WORKFLOWS = """
 ALTER TABLE workflows ADD COLUMN published_version int, ADD COLUMN deleted_at timestamptz;
 ALTER TABLE workflows DROP CONSTRAINT workflows_tenant_id_name_key;
@@ -244,7 +249,7 @@ CREATE POLICY control ON ticks TO nexusflow_control USING (true) WITH CHECK (tru
 
 
 def upgrade() -> None:
-    for statements in (WORKFLOWS, RUNS, EVENTS, TABLES, FILES):
+    for statements in (LOCKS, WORKFLOWS, RUNS, EVENTS, TABLES, FILES):
         op.execute(statements)
     for table in NEW_TENANT_TABLES:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
