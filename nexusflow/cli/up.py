@@ -41,8 +41,9 @@ class UpCommand:
             is_configured = _is_configured(settings)
             home = find_home(settings.home)
             if is_configured:
-                home = home.on_servers
                 self._check_servers()
+                home.create()
+                home = home.on_servers
             elif self._upgrade:
                 raise exits.misused("--upgrade is for a configured database; an embedded one is upgraded by itself")
             self._warn_of_host()
