@@ -1,0 +1,99 @@
+"""A picture of any plan: no two boxes in each other's way, scopes around their steps, every edge downward."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nexusflow.workflows.catalogue import catalogue
+from nexusflow.workflows.checks import parse_definition
+from nexusflow.workflows.expressions import check_jq
+from nexusflow.workflows.layout import MAX_STEPS, Box, Picture, lay_out
+from nexusflow.workflows.plan import Plan, compile_plan
+from tests.unit.workflows.definitions import compiled, step
+
+ROOT = Path(__file__).parents[3]
+FILES = [ROOT / "examples/lead-intake.yaml", *sorted((ROOT / "tests/corpus").glob("valid-*.yaml"))]
+
+
+def plan_of(path: Path) -> Plan:
+    """A definition's plan; those of the corpus are a field of their file."""
+    text = path.read_text()
+    source = yaml.safe_load(text)["definition"] if path.parent.name == "corpus" else text
+    return compile_plan(parse_definition(source.encode(), catalogue(), check_jq=check_jq), catalogue())
+
+
+def compiled_needs(needs: dict[str, list[str]]) -> Plan:
+    """The plan of steps that need each other so."""
+    return compiled(*(step(name, needs=" ".join(needed)) for name, needed in needs.items()))
+
+
+def picture_of(plan: Plan) -> Picture:
+    found = lay_out(plan)
+    assert found is not None
+    return found
+
+
+def overlap(a: Box, b: Box) -> bool:
+    beside = a.x + a.width <= b.x + 0.01 or b.x + b.width <= a.x + 0.01
+    return not (beside or a.y + a.height <= b.y + 0.01 or b.y + b.height <= a.y + 0.01)
+
+
+def check(plan: Plan) -> Picture:
+    """What must hold of every picture."""
+    picture = picture_of(plan)
+    boxes = {box.path: box for box in picture.boxes}
+    assert set(plan.steps) == {box.path for box in picture.boxes if box.kind != "branch"}
+    for a, b in combinations(picture.boxes, 2):
+        nested = a.path.startswith(f"{b.path}/") or b.path.startswith(f"{a.path}/")
+        assert nested or not overlap(a, b), (a, b)
+    for box in picture.boxes:
+        assert box.x >= -0.01
+        assert box.x + box.width <= picture.width + 0.01
+        assert box.y + box.height <= picture.height + 0.01
+        around = boxes.get(box.path.rpartition("/")[0])
+        if around is not None:
+            assert around.x < box.x
+            assert box.x + box.width < around.x + around.width
+            assert around.y < box.y
+            assert box.y + box.height < around.y + around.height
+    assert {(edge.source, edge.target) for edge in picture.edges} == {
+        (need, step.path) for step in plan.steps.values() for need in step.needs
+    }
+    for edge in picture.edges:
+        heights = [y for _, y in edge.points]
+        assert heights == sorted(heights), edge
+        assert heights[0] < heights[-1]
+    return picture
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_plan_is_drawn(path: Path) -> None:
+    check(plan_of(path))
+
+
+def test_a_chain_is_straight_and_a_diamond_even() -> None:
+    chain = check(compiled_needs({"a": [], "b": ["a"], "c": ["b"]}))
+    assert len({box.x + box.width / 2 for box in chain.boxes}) == 1
+    diamond = {box.path: box for box in check(compiled_needs({"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]})).boxes}
+    middle = diamond["a"].x + diamond["a"].width / 2
+    assert diamond["d"].x + diamond["d"].width / 2 == pytest.approx(middle)
+    assert diamond["b"].x < middle < diamond["c"].x + diamond["c"].width
+
+
+def test_an_edge_over_a_layer_goes_around_what_stands_there() -> None:
+    picture = check(compiled_needs({"a": [], "b": ["a"], "c": ["b"], "d": ["a", "c"]}))
+    (far,) = (edge for edge in picture.edges if (edge.source, edge.target) == ("a", "d"))
+    for box in picture.boxes:
+        if box.path in ("b", "c"):
+            assert not any(box.x < x < box.x + box.width and box.y <= y <= box.y + box.height for x, y in far.points)
+
+
+def test_a_wide_and_tangled_plan_is_drawn_too() -> None:
+    needs = {f"s{n}": [f"s{m}" for m in range(max(0, n - 40), n) if (n * 7 + m * 13) % 11 == 0] for n in range(150)}
+    check(compiled_needs(needs))
+
+
+def test_a_plan_of_too_many_steps_is_none() -> None:
+    assert lay_out(compiled_needs({f"s{n}": [] for n in range(MAX_STEPS + 1)})) is None
