@@ -25,8 +25,14 @@ _FIND = sa.text("SELECT fingerprint, answer FROM idempotency_keys WHERE key = :k
 
 
 def fingerprint(operation: str, *parts: Any) -> str:
-    """What a request asks for, as a digest: the operation, what it is done to, and its body."""
-    return hashlib.sha256(orjson.dumps([operation, *parts], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    """What a request asks for, as a digest: the operation, what it is done to, and its body. Raises InvalidInput."""
+    try:
+        asked = orjson.dumps([operation, *parts], option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidInput(
+            f"The request is no plain JSON: {error}.", "Give text, numbers, lists and objects."
+        ) from None
+    return hashlib.sha256(asked).hexdigest()
 
 
 def check_key(key: str) -> str:

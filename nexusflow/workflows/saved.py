@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
-from nexusflow.errors import InvalidInput, NotFound
+from nexusflow.errors import InvalidInput
 from nexusflow.suggestions import one_of
 from nexusflow.workflows.paging import (
     MAX_TOTAL,
@@ -184,6 +184,8 @@ def find_workflow(tenant: str, name: str) -> str:
     Raises NotFound, InvalidInput (more than one).
     """
     given = name.strip().lower()
+    if not given.isprintable():
+        raise unknown_workflow(name)
     digits = given.replace("-", "")
     with tenant_session(tenant) as session:
         found = [(str(row.id), given) for row in session.execute(_BY_NAME, {"name": given})]
@@ -191,7 +193,7 @@ def find_workflow(tenant: str, name: str) -> str:
             bounds = {"low": digits.ljust(32, "0"), "high": digits.ljust(32, "f")}
             found = [(str(row.id), row.name) for row in session.execute(_BY_PREFIX, bounds)]
     if not found:
-        raise NotFound(f"There is no workflow {name[:80]}.", "nexusflow workflows list shows them.")
+        raise unknown_workflow(name)
     if len(found) > 1:
         shown = ", ".join(f"{id_} ({name})" for id_, name in found[:3])
         raise InvalidInput(f"More than one workflow's id begins with {given}: {shown}.", "Give more of the id.")

@@ -61,6 +61,9 @@ told AS (
 SELECT count(*) FROM made
 """
 
+# Who notifies holds a lock of the whole server until its commit is done: so it is a transaction that waits for no disk.
+WAKE_UNWAITED = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('nexusflow_work', '')"
+
 
 @dataclass(frozen=True)
 class Started:
@@ -172,9 +175,8 @@ class _Start:
         with tenant_pipeline(self.tenant) as pipeline:
             pipeline.begin()
             count = pipeline.run(START_RUNS, values)
-            # Who notifies holds a lock of the whole server until its commit is done: this one waits for no disk.
-            pipeline.begin(synchronous=False)
-            pipeline.run(WAKE, {})
+            pipeline.commit()
+            pipeline.run(WAKE_UNWAITED, {})
         (number,) = count.fetchone() or (0,)
         return bool(number)
 

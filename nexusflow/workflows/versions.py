@@ -108,9 +108,9 @@ def keep_version(
 
 def unknown_workflow(workflow: str) -> NotFound:
     """What is said of a workflow that is not there."""
-    return NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows.")
+    return NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows: nexusflow workflows list.")
 
 
 def no_version(number: int | None) -> NotFound:
     """What is said of a version that is not there."""
-    return NotFound(f"The workflow has no version {number}.", "List its versions.")
+    return NotFound(f"The workflow has no version {number}.", "List its versions: nexusflow workflows versions NAME.")

@@ -139,6 +139,22 @@ def test_a_run_that_fails_says_which_step_and_why(nexusflow: CommandLine) -> Non
     assert "EXPRESSION_FAILED" in shown.out
 
 
+def test_workflows_runs_and_keys_of_an_embedded_cluster(nexusflow: CommandLine) -> None:
+    nexusflow.write("slow.yaml", SLOW)
+    saved = nexusflow("workflows", "save", "slow.yaml", "--publish", "--json").json
+    assert (saved["name"], saved["status"]) == ("slow", "published")
+    command = nexusflow.start("run", "slow.yaml", "--json")
+    command.until_it_says("call retrying")
+    (live,) = nexusflow("runs", "list", "--workflow", "slow", "--status", "running", "--json").json
+    watched = nexusflow.start("runs", "watch", live["id"], "--json")
+    watched.until_it_says(live["id"])
+    assert nexusflow("runs", "cancel", live["id"][:13]).code == 0
+    assert watched.done().json["status"] == command.done().json["status"] == "cancelled"
+    assert nexusflow("keys", "create", "test").out.startswith("nxf_")
+    assert nexusflow("workflows", "delete", "slow", "--yes").code == 0
+    assert nexusflow("runs", "show", live["id"], "--json").json["workflow"] == "slow"
+
+
 def test_ctrl_c_cancels_the_run_and_waits_for_its_end(nexusflow: CommandLine) -> None:
     nexusflow.write("slow.yaml", SLOW)
     command = nexusflow.start("run", "slow.yaml", "--json")

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from string import ascii_lowercase, digits
 from typing import Any
 
 import psycopg
@@ -21,7 +22,9 @@ from tests.servers.databases import Database
 
 @pytest.fixture
 def workflow(tenant: str, request: pytest.FixtureRequest) -> WorkflowSummary:
-    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:90].rstrip("-")
+    name = "".join(letter if letter in ascii_lowercase + digits else "-" for letter in request.node.name.lower())[
+        :90
+    ].rstrip("-")
     return library.create_workflow(tenant, source(name))
 
 
@@ -55,6 +58,16 @@ def test_a_started_run_is_there_with_its_first_segment(
         (0, "workflow", "ready", True)
     ]
     assert [event.type for event in report.read_events(tenant, run)] == ["run.accepted"]
+
+
+def test_a_start_wakes_the_dispatcher(database: Database, tenant: str, workflow: WorkflowSummary) -> None:
+    with psycopg.connect(database.control_url, autocommit=True) as listener:
+        listener.execute("LISTEN nexusflow_work")
+        start_runs(tenant, workflow.id, [{}])
+        assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
+        with tenant_session(tenant) as connection:
+            start_runs(tenant, workflow.id, [{}], connection=connection)
+        assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
 
 
 def test_the_published_version_runs_else_the_newest(tenant: str, workflow: WorkflowSummary) -> None:
@@ -126,6 +139,33 @@ def test_a_batch_of_nonsense_ends_in_few_problems(tenant: str, workflow: Workflo
     with pytest.raises(InvalidInput) as refused:
         start_runs(tenant, workflow.id, [{"n": "x"}] * 1_000, batch=True)
     assert len(refused.value.details) == 50
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\x00",
+        "\ud800",
+        2**64,
+        {1: 2},
+        b"x",
+        [[[[[[]]]]]] * 2 + [json.loads("[" * 300 + "]" * 300)],
+        ["\x00", {"\x00": 1}],
+    ],
+    ids=lambda value: repr(value)[:10],
+)
+@pytest.mark.parametrize("key", [None, "odd"])
+def test_what_no_database_keeps_is_refused(tenant: str, workflow: WorkflowSummary, value: Any, key: str | None) -> None:
+    with pytest.raises(InvalidInput):
+        start_runs(tenant, workflow.id, [{"x": value}], idempotency_key=key)
+
+
+def test_a_schema_keeps_its_large_numbers(tenant: str, workflow: WorkflowSummary) -> None:
+    steps = [{"id": "one", "type": "transform", "with": {"jq": "."}}]
+    schema = {"properties": {"x": {"default": 1e300}}}
+    words = {"nexusflow": "1", "name": workflow.name, "input": {"schema": schema}, "steps": steps}
+    library.update_workflow(tenant, workflow.id, json.dumps(words).encode())
+    assert start_runs(tenant, workflow.id, [{}]).run_ids
 
 
 @pytest.mark.parametrize("given", [{"token": "x" * 13}, {"token": 4711}, {"token": ["deep-secret"]}])
