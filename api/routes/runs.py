@@ -26,7 +26,7 @@ from nexusflow.settings import get_settings
 from nexusflow.workflows.library import find_workflow
 from nexusflow.workflows.listing import list_runs
 from nexusflow.workflows.paging import is_id
-from nexusflow.workflows.report import read_run
+from nexusflow.workflows.report import read_progress, read_run
 from nexusflow.workflows.service import cancel_run
 from nexusflow.workflows.starting import start_runs
 
@@ -37,6 +37,7 @@ Trigger = Literal["api", "cli", "page", "schedule"]
 Sort = Literal["-accepted_at", "accepted_at", "-finished_at", "finished_at"]
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "timed_out")
 Wait = Annotated[float | None, Query(ge=0, description="Answer with the finished run (200) if it is over so soon.")]
+Whole = Annotated[bool, Query(description='Also a large input or output; else `{"$large": {"bytes", "sha256"}}`.')]
 
 
 def _body(model: type[StartRun | StartBatch], *, required: bool) -> dict[str, Any]:
@@ -137,16 +138,16 @@ async def list_all(request: Request, caller: Caller, query: Annotated[RunQuery, 
 
 
 @router.get("/runs/{run_id}", response_model=Answer[RunView])
-async def read(request: Request, caller: Caller, run_id: str) -> Response:
+async def read(request: Request, caller: Caller, run_id: str, whole: Whole = False) -> Response:
     """A run: its status, its input, and once it is over its output or its error."""
-    report = await call(read_run, caller.tenant, identity(run_id))
+    report = await call(read_run, caller.tenant, identity(run_id), whole=whole)
     return answer(request, run_view(report.run))
 
 
 @router.get("/runs/{run_id}/steps", response_model=Answer[list[StepView]])
 async def read_steps(request: Request, caller: Caller, run_id: str) -> Response:
     """The steps of a run in the plan's order, each with its state, times and errors."""
-    report = await call(read_run, caller.tenant, identity(run_id))
+    report = await call(read_progress, caller.tenant, identity(run_id))
     return answer(request, [step_view(step) for step in report.steps])
 
 
@@ -182,7 +183,7 @@ async def _finished(request: Request, caller: Principal, run: str, seconds: floa
     try:
         await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
         if waiting.done() and waiting.result():
-            return run_view((await call(read_run, caller.tenant, run)).run)
+            return run_view((await call(read_run, caller.tenant, run, whole=True)).run)
     except (*DATABASE_DOWN, Refused):
         pass  # it is accepted all the same
     finally:

@@ -71,6 +71,21 @@ def test_input_that_does_not_fit_is_refused_with_pointers(front: Front, workflow
     assert len(front.get("/v2/runs", params={"workflow": workflow, "per_page": 100})) == before
 
 
+def test_large_values_are_told_by_their_size_unless_they_are_wanted(front: Front) -> None:
+    definition = {
+        "nexusflow": "1",
+        "name": "echo",
+        "steps": [{"id": "echo", "type": "transform", "with": {"jq": ".input.text"}}],
+    }
+    workflow = front.want(201, "POST", "/v2/workflows", {"definition": definition})["id"]
+    text = "x" * 400_000
+    run = front.want(200, "POST", f"/v2/workflows/{workflow}/run?wait=20", {"input": {"text": text}})
+    assert run["output"] == text
+    told = front.get(f"/v2/runs/{run['id']}")
+    assert told["output"]["$large"]["bytes"] == len(text) + 2
+    assert front.get(f"/v2/runs/{run['id']}?whole=true") == run
+
+
 def test_a_request_under_one_key_is_done_once_however_often_it_comes(front: Front, workflow: str) -> None:
     path, key = f"/v2/workflows/{workflow}/run", str(uuid.uuid4())
     body = {"input": {"who": "Ada"}}
