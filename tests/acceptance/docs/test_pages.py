@@ -1,12 +1,15 @@
 """Every page is followed in a clean clone: each command, each program, each file, each output that is shown."""
 
+import re
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.docs.reader import Reader
+from tests.acceptance.docs.blocks import ROOT
+from tests.acceptance.docs.reader import Reader, stand_ins_of
 from tests.acceptance.docs.terminal import Staying
 from tests.servers.postgres import PostgresServer
 from tests.servers.server import HOST
@@ -34,6 +37,16 @@ def test_the_page_comes_true(page: str, clone: Path, up: Staying) -> None:
     reader = Reader(page, clone, {}, lambda: up)
     reader.join(up)
     follow(reader)
+
+
+def test_every_metric_that_is_named_is_there(up: Staying) -> None:
+    address = stand_ins_of(up)["http://127.0.0.1:8080"]
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
+        there = set(re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.MULTILINE))
+    page = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(nexusflow_[a-z_]+)", page))
+    assert len(named) > 5
+    assert named <= there
 
 
 @pytest.fixture
