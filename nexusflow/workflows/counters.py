@@ -74,10 +74,10 @@ def count(name: str, number: int = 1) -> None:
     _counters[0].count(name, number)
 
 
-def count_steps(states: Iterable[str]) -> None:
-    """Count recorded steps by the state they came to."""
-    for state in states:
-        count(f"steps.{state}")
+def count_steps(events: Iterable[str]) -> None:
+    """Count recorded steps by their events (``step.succeeded``)."""
+    for event in events:
+        count(event.replace("step.", "steps."))
 
 
 def count_run(event: Sequence[str] | None) -> None:

@@ -49,6 +49,7 @@ INSERT INTO run_events (run_id, tenant_id, type, step, item, data)
 SELECT %(run)s, %(tenant)s, 'step.' || r.state, r.step, r.item,
        jsonb_strip_nulls(jsonb_build_object('attempts', r.attempts, 'error', r.error))
 FROM recorded r JOIN incoming x USING (step, item) WHERE x.event
+RETURNING type
 """
 
 NEXT_STEP = """

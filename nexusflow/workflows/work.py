@@ -202,10 +202,10 @@ def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> bool:
     with _held(claim) as pipeline:
         pipeline.begin()
         pipeline.run(sql.HOLD, claim.key)
-        _insert_rows(pipeline, claim, written)
+        recorded = _insert_rows(pipeline, claim, written)
         pipeline.run(sql.NEXT_STEP, claim.key | {"timeout": next_timeout})
         ending = pipeline.run(sql.ENDING, claim.key)
-    _count(rows)
+    _count(recorded)
     found = ending.fetchone()
     return found is not None and found[0] is None
 
@@ -219,10 +219,10 @@ def wait(claim: Claim, rows: list[Row], *, delay: float, attempts: int) -> None:
     with _held(claim) as pipeline:
         pipeline.begin()
         pipeline.run(sql.HOLD, claim.key)
-        _insert_rows(pipeline, claim, written)
+        recorded = _insert_rows(pipeline, claim, written)
         pipeline.run(sql.WAIT, claim.key | {"delay": delay, "attempts": attempts})
         pipeline.run(sql.WAKE, {})
-    _count(rows)
+    _count(recorded)
 
 
 def settle(claim: Claim, effects: Effects) -> Settled:
@@ -232,6 +232,7 @@ def settle(claim: Claim, effects: Effects) -> Settled:
     Raises FenceLost, StorageAway.
     """
     moved: psycopg.Cursor[Any] | None = None
+    recorded: psycopg.Cursor[Any] | None = None
     finished: psycopg.Cursor[Any] | None = None
     fired: list[psycopg.Cursor[Any]] = []
     written = _rows_json(claim, effects.rows)
@@ -239,7 +240,7 @@ def settle(claim: Claim, effects: Effects) -> Settled:
         if effects.rows or effects.ending:
             pipeline.begin()
             pipeline.run(sql.HOLD, claim.key)
-            _insert_rows(pipeline, claim, written)
+            recorded = _insert_rows(pipeline, claim, written)
             if effects.ending:
                 pipeline.run(sql.END_RUN, claim.key | _ending(effects.ending))
         # Losing this commit in a crash only leaves an expired lease: the segment is settled again.
@@ -259,7 +260,7 @@ def settle(claim: Claim, effects: Effects) -> Settled:
             pipeline.begin()
             finished = pipeline.run(sql.FINISH_ENDING, claim.key)
     turned = moved.fetchone() if moved is not None else None
-    _count(effects.rows)
+    _count(recorded)
     if finished is not None:
         count_run(finished.fetchone())
     if turned is None:
@@ -317,9 +318,10 @@ def _take_turn(
     return moved, fired
 
 
-def _insert_rows(pipeline: Pipeline, claim: Claim, written: str | None) -> None:
-    if written is not None:
-        pipeline.run(sql.RECORD, claim.key | {"rows": written})
+def _insert_rows(pipeline: Pipeline, claim: Claim, written: str | None) -> psycopg.Cursor[Any] | None:
+    if written is None:
+        return None
+    return pipeline.run(sql.RECORD, claim.key | {"rows": written})
 
 
 def _rows_json(claim: Claim, rows: list[Row]) -> str | None:
@@ -329,8 +331,10 @@ def _rows_json(claim: Claim, rows: list[Row]) -> str | None:
     return kept_rows(claim.hint.tenant, claim.hint.run, [row.__dict__ for row in rows]).decode()
 
 
-def _count(rows: list[Row]) -> None:
-    count_steps(row.state for row in rows if row.event)
+def _count(recorded: psycopg.Cursor[Any] | None) -> None:
+    """Count what was recorded: a step that another had recorded before is not counted again."""
+    if recorded is not None:
+        count_steps(row[0] for row in recorded.fetchall())
 
 
 def _ending(ending: Ending) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""What an operator types: workers by queue, beat, Flower and ``inspect``, from any folder, on both kinds of broker."""
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nexusflow.embedded.ports import free_port
+from tests.integration.vendor import Vendor, running_vendor
+from tests.integration.workers.operator import Operator
+from tests.integration.workflows.steps import transform
+
+if TYPE_CHECKING:
+    from tests.servers.redis import RedisServer
+
+SECRET = "hunter2-in-the-data"
+
+
+@pytest.fixture
+def slow_vendor() -> Iterator[Vendor]:
+    """A vendor of a test's own: it answers the slow steps when it is released."""
+    with running_vendor() as made:
+        yield made
+
+
+def flower(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def flower_answers(port: int) -> bool:
+    try:
+        return bool(json.loads(flower(port, "/api/workers")))
+    except OSError:
+        return False
+
+
+def slow_run(operator: Operator, vendor: Vendor) -> str:
+    """A run that waits for a retry, then stays in its last step for a while."""
+    again = {"max": 2, "backoff": "constant", "initial": "50ms"}
+    return operator.cluster.start(
+        [
+            transform("before", jq="1"),
+            vendor.step("ask", "before", body={"fail": 1, "answer": SECRET}, retry=again),
+            vendor.step("slow", "ask", body={"hang": True, "answer": SECRET}, timeout="60s"),
+        ]
+    )
+
+
+def test_an_operators_commands_work_from_any_folder(
+    make_operator: Callable[..., Operator], slow_vendor: Vendor
+) -> None:
+    operator, port = make_operator(), free_port()
+    integration = operator.worker("-Q", "integration", "-c", "8")
+    twin = operator.celery(
+        "worker", "-Q", "integration,notification", "-n", "own@%h", "-P", "prefork", "-c", "1", "-l", "INFO"
+    )
+    operator.celery("beat")
+    operator.celery("flower", f"--port={port}", name="flower", FLOWER_UNAUTHENTICATED_API="true")
+    second = operator.worker("-Q", "integration")
+    operator.cluster.until(lambda: flower_answers(port), "Flower knows workers", 30)
+    for each in (integration, twin):
+        operator.cluster.until(lambda each=each: each.says("{task} enabled by remote"), "Flower watches", 30)
+    operator.signal(second, 15)
+    assert operator.ends(second) == 0
+    run = slow_run(operator, slow_vendor)
+    operator.cluster.until(lambda: slow_vendor.keys(run)["slow"] == 1, "the slow step runs")
+    with ThreadPoolExecutor() as together:
+        asked = together.submit(operator.asks, "inspect", "active", "--json")
+        shown = operator.nexusflow("workers")
+        active = asked.result()
+    slow_vendor.release()
+    operator.cluster.finish(run)
+
+    named = {each["name"].partition("@")[0]: each for each in shown["workers"]}
+    kinds = {name: (each["queues"], each["pool"], each["slots"]) for name, each in named.items()}
+    assert kinds["integration"] == (["integration"], "threads", 8)
+    assert kinds["own"] == (["integration", "notification"], "prefork", 1)
+    assert "beat" in named
+    assert integration.says("integration@")
+    assert second.says("integration-2@")
+    assert second.says("concurrency: 32 (thread)")
+    assert twin.says("own@")
+    (running,) = [task for each in shown["workers"] for task in each["running"]]
+    assert (running["tenant"], running["run"], running["step"]) == ("tenant-a", run, "before → ask → slow")
+    assert running["since"]
+
+    (task,) = [task for tasks in json.loads(active).values() for task in tasks]
+    assert task["name"] == "tasks.integration.run_segment"
+    assert task["args"] == {"tenant": "tenant-a", "run": run, "step": "before → ask → slow"}
+
+    operator.cluster.until(lambda: '"SUCCESS"' in flower(port, "/api/tasks"), "Flower saw it end")
+    seen = flower(port, "/api/tasks")
+    tasks: list[dict[str, Any]] = list(json.loads(seen).values())
+    assert {task["state"] for task in tasks} == {"SUCCESS"}
+    assert {task["args"] for task in tasks} == {f"(tenant='tenant-a', run='{run}', step='before → ask → slow')"}
+    assert SECRET not in seen + active
+    assert "name,state,args,result" in flower(port, "/tasks")
+
+
+def test_workers_on_valkey_are_seen_and_asked(
+    make_operator: Callable[..., Operator], valkey: "RedisServer", slow_vendor: Vendor
+) -> None:
+    valkey.flush()
+    operator = make_operator(broker=valkey.url)
+    operator.worker("-P", "threads", "-c", "4")
+    operator.cluster.beat()
+    run = slow_run(operator, slow_vendor)
+    operator.cluster.until(lambda: slow_vendor.keys(run)["slow"] == 1, "the slow step runs")
+    with ThreadPoolExecutor() as together:
+        active = together.submit(operator.asks, "inspect", "active")
+        queues = {each["name"]: each for each in operator.nexusflow("queues")["queues"]}
+        assert run in active.result()
+    assert (queues["integration"]["leased"], queues["integration"]["workers"]) == (1, 1)
+    assert queues["integration"]["dead_letters"] is None
+    assert operator.nexusflow("queues", "dead", "list", "integration")["has_dead_letters"] is False
+    slow_vendor.release()
+    operator.cluster.finish(run)
