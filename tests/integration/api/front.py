@@ -25,6 +25,9 @@ steps:
   - {{ id: greet, type: transform, with: {{ jq: '"{word} " + (.input.who // "you")' }} }}
 """
 
+_HOLE = re.compile(r"\\\{([^}]*)\\\}")
+"""A parameter in a path of OpenAPI; one called path may have slashes in it."""
+
 
 def hello(name: str = "hello", word: str = "Hello") -> str:
     """A workflow of one step."""
@@ -83,7 +86,8 @@ class Promises:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self._paths = [
-            (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path)) + "$"), path) for path in document["paths"]
+            (re.compile(_HOLE.sub(lambda hole: ".+" if hole[1] == "path" else "[^/]+", re.escape(path)) + "$"), path)
+            for path in document["paths"]
         ]
         self._known: dict[tuple[str, str, str], Any] = {}
 
