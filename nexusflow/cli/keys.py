@@ -34,17 +34,16 @@ def show_list(*, as_json: bool) -> int:
         return exits.SUCCEEDED
     rows = [
         (
-            Text(each.name, "bold"),
             f"{each.prefix}…",
             _state(each),
             local(each.created_at),
             _ends(each),
             _used(each),
-            each.id,
+            Text(each.name, "bold"),
         )
         for each in keys
     ]
-    columns = ("Name", "Key", "State", "Created", "Ends", "Last used", "Id")
+    columns = ("Key", "State", "Created", "Ends", "Last used", "Name")
     show_table(columns, rows, "No keys. nexusflow keys create NAME makes one.")
     return exits.SUCCEEDED
 

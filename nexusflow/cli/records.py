@@ -62,11 +62,14 @@ def gathered(read: Callable[[int, str | None], Page[Item]], limit: int) -> tuple
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], none: str) -> None:
-    """Rows under their columns, or what is said where there are none."""
+    """Rows under their columns, or what is said instead; on a narrow screen the last column gives way."""
     if not rows:
         say(none, to=out())
         return
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        is_last = column is columns[-1]
+        table.add_column(column, no_wrap=not is_last, overflow="fold" if is_last else "ellipsis")
     for row in rows:
         table.add_row(*row)
     out().print(table)
