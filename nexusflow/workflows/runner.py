@@ -24,7 +24,7 @@ from nexusflow.workflows.publish import publish
 from nexusflow.workflows.work import Claim, Effects, FenceLost, Fired, Hint, Holder
 
 SLICE_SECONDS = 0.25
-STORAGE_PAUSE = 5.0
+STORAGE_PAUSE = 2.0
 """Seconds until a segment is tried again that could not read what it needs."""
 
 log = get_logger(__name__)

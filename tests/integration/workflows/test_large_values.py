@@ -129,7 +129,9 @@ def test_a_storage_that_is_away_is_waited_for(make_cluster: MakeCluster, vendor:
     assert {step.attempts for step in record.steps.values()} == {1}
 
 
-def test_a_value_that_is_gone_fails_the_step_that_reads_it(make_cluster: MakeCluster, vendor: Vendor) -> None:
+def test_a_value_that_is_away_is_waited_for_and_one_that_is_gone_fails_its_step(
+    make_cluster: MakeCluster, vendor: Vendor
+) -> None:
     cluster = _kept_outside(make_cluster)
     cluster.beat()
     worker = cluster.worker(concurrency=1)
@@ -143,10 +145,14 @@ def test_a_value_that_is_gone_fails_the_step_that_reads_it(make_cluster: MakeClu
     )
     cluster.until(lambda: len(vendor.of(run)) == 2, "the first step is recorded")
     worker.kill()  # with what it had read
-    shutil.rmtree(_folder(cluster))
-    _folder(cluster).mkdir()
+    away = _folder(cluster).rename(cluster.folder / "away")
     worker.start()
+    cluster.until(lambda: worker.says("storage.away"), "what it needs cannot be read")
+    assert cluster.read(run).states == dict.fromkeys(("first", "pause"), "succeeded")
+    shutil.rmtree(away)
+    _folder(cluster).mkdir()
     record = cluster.finish(run)
+    assert record.steps["second"].attempts == 1
     assert (record.status, record.cause) == ("failed", "platform")
     assert record.error is not None
     assert (record.error["code"], record.error["step"]) == ("VALUE_MISSING", "second")
