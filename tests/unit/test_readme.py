@@ -62,7 +62,7 @@ def test_every_command_and_option_that_is_named_exists(page: Path) -> None:
         command, words = program, line.split()
         while words and (inner := getattr(command, "commands", {}).get(words[0])) is not None:
             command, words = inner, words[1:]
-        assert not hasattr(command, "commands"), f"nexusflow {line}: no such command"
+        assert not hasattr(command, "commands") or command.invoke_without_command, f"nexusflow {line}: no such command"
         options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= options, f"nexusflow {line}"
 
