@@ -102,7 +102,7 @@ def test_the_whole_input_comes_from_a_json_file(tmp_path: Path) -> None:
         (b'{"a": ' + b"9" * 400 + b"}", "input.json:1:7"),
         (b'{"a": "\xe9"}', "UTF-8"),
         (b'{"a": ' + b"[" * 100_000, "nested"),
-        (b'{"a": "' + b"x" * 4_200_000 + b'"}', "larger than"),
+        (b'{"a": "' + b"x" * 16_800_000 + b'"}', "larger than"),
     ],
     ids=lambda value: repr(value[:16]),
 )
