@@ -18,7 +18,6 @@ from typing import NoReturn, TypeVar
 
 from nexusflow.embedded.children import Child, die_with_parent
 from nexusflow.embedded.home import explained
-from nexusflow.errors import NexusError
 
 _POLL_SECONDS = 0.02
 FORKS = sys.platform == "linux"
@@ -135,7 +134,7 @@ class Forked(Child):
 def apart(work: Callable[[], Result]) -> Result:
     """Do it in a copy of this process that ends with it, so that this one keeps nothing of what it had to import.
 
-    What it returns must be picklable. A NexusError is raised here again.
+    What it returns must be picklable. What it raises is raised here again.
     """
     if not FORKS:
         return work()
@@ -155,21 +154,27 @@ def apart(work: Callable[[], Result]) -> Result:
         raise RuntimeError("a part of the command ended without a word")
     result, error = pickle.loads(told)  # noqa: S301 - written by our own copy
     if error is not None:
-        kind, content = error
-        raised = kind.__new__(kind)
-        raised.__dict__.update(content)
-        raise raised
+        raise error
     return result  # type: ignore[no-any-return]
 
 
 def _tell(work: Callable[[], object], writing: int) -> NoReturn:
     with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
         try:
-            told: tuple[object, object] = (work(), None)
-        except NexusError as error:
-            told = (None, (type(error), dict(error.__dict__)))
+            told = pickle.dumps((work(), None))
         except Exception as error:
-            traceback.print_exc()
-            raise SystemExit from error
-        pickle.dump(told, pipe)
+            error.add_note(traceback.format_exc())
+            told = pickle.dumps((None, _portable(error)))
+        pipe.write(told)
     os._exit(0)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same, so that another process can raise it."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - just written
+    except Exception:
+        said = RuntimeError(f"{type(error).__name__}: {error}")
+        said.__dict__.update(__notes__=error.__notes__)
+        return said
+    return error

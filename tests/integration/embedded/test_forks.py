@@ -54,6 +54,20 @@ def test_what_is_done_apart_leaves_nothing_here() -> None:
     assert (caught.value.code, caught.value.hint) == ("CLUSTER_UNUSABLE", "Start one.")
 
 
+def test_what_goes_wrong_apart_is_raised_here_with_its_trace(capfd: pytest.CaptureFixture[str]) -> None:
+    class Local(Exception):
+        """One that another process cannot make."""
+
+    def stumble(error: Exception) -> None:
+        raise error
+
+    for raised, type_, said in ((KeyError("key"), KeyError, "key"), (Local("pity"), RuntimeError, "Local: pity")):
+        with pytest.raises(type_, match=said) as caught:
+            apart(lambda raised=raised: stumble(raised))  # type: ignore[misc]
+        assert "in stumble" in caught.value.__notes__[0]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_who_is_asked_twice_may_end_in_order(tmp_path: Path) -> None:
     stubborn = (
         "import signal, sys, time; asked = []\n"
