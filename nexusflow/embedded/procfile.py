@@ -17,7 +17,8 @@ WEB_GRACE = 10
 WEB_IDLE = 75
 """Seconds that an idle connection is kept: longer than gateways keep theirs, so that none sends into a closing one."""
 BEAT_SCHEDULER = "beat.scheduler:DispatchScheduler"
-_QUIET = "--without-gossip --without-mingle --without-heartbeat"
+# Without its heartbeat a worker sends no events at all, and Flower would see neither it nor its tasks.
+_QUIET = "--without-gossip --without-mingle --heartbeat-interval 5"
 
 
 def processes() -> dict[str, str]:
