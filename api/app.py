@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import dashboard, reference
+from api import dashboard, live, reference
 from api.calls import desk
 from api.door import Door
 from api.errors import add_error_handlers
@@ -22,6 +22,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """From the first request to the last. The database need not be there: requests get a 503 until it is."""
     log = get_logger(__name__)
     desk(), rate_limit()
+    live.prepare()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: later collections need not look at it
     log.info("web.started", threads=desk().threads)

@@ -144,7 +144,9 @@ class Hub:
                 feed.close()
 
     async def wait(self, tenant: str, run: str, seconds: float) -> bool:
-        """Whether the run ends within so many seconds."""
+        """Whether the run ends within so many seconds, and before this process does."""
+        if self.is_closing:
+            return False
         ended = asyncio.get_running_loop().create_future()
         self._waited[tenant].setdefault(run, []).append(ended)
         if self._waiter is None or self._waiter.done():
@@ -178,13 +180,21 @@ class Hub:
             await asyncio.sleep(max(WAIT_SECONDS, 3 * (time.monotonic() - began)))
 
     def close(self) -> None:
-        """End all streams; their readers come back to the next server."""
+        """End all streams and waits; their readers come back to the next server."""
         self.is_closing = True
+        for ended in [each for runs in self._waited.values() for waiting in runs.values() for each in waiting]:
+            if not ended.done():
+                ended.set_exception(TimeoutError)
         for feed in list(self._feeds.values()):
             feed.stir()
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def prepare() -> None:
+    """Be told when the server is asked to end, also before anybody watches or waits."""
+    _hub()
 
 
 def _hub() -> Hub:

@@ -1,5 +1,6 @@
 """Runs over HTTP: started once however often it is asked for, awaited, listed, cancelled; files as their input."""
 
+import signal
 import threading
 import time
 import uuid
@@ -7,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.api.front import Front, hello
+from tests.integration.api.front import Front, hello, web_of
+from tests.integration.cluster import Cluster
 from tests.integration.vendor import Vendor
 
 LINES = "name,score\nAda,9\nGrace,10\n"
@@ -58,6 +60,26 @@ def test_a_wait_that_is_too_short_gives_what_was_accepted(front: Front, slow: st
     assert run["status"] == "queued"
     front.refused(422, "VALIDATION_ERROR", "POST", f"/v2/workflows/{slow}/run?wait=61", {})
     front.refused(422, "VALIDATION_ERROR", "POST", f"/v2/workflows/{slow}/run?wait=nan", {})
+
+
+def test_a_front_end_that_is_told_to_stop_gives_waiters_what_was_accepted(
+    cluster: Cluster, front: Front, slow: str
+) -> None:
+    def total() -> int:
+        return int(front.ask("GET", "/v2/runs", params={"workflow": slow}).json()["pagination"]["total"])
+
+    before = total()
+    with web_of(cluster, "leaving") as (url, promises), Front(url, front.secret, promises) as leaving:
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(leaving.want, 202, "POST", f"/v2/workflows/{slow}/run?wait=30")
+            process = cluster.processes["leaving"]
+            cluster.until(lambda: total() > before, "it is accepted")
+            began = time.monotonic()
+            process.signal(signal.SIGTERM)
+            run = waiting.result()["id"]
+            assert time.monotonic() - began < 1
+        cluster.until(lambda: not process.runs, "the process has ended", 5)
+    assert front.get(f"/v2/runs/{run}")["id"] == run
 
 
 def test_input_that_does_not_fit_is_refused_with_pointers(front: Front, workflow: str) -> None:

@@ -64,6 +64,13 @@ def test_each_kind_of_value_has_its_field() -> None:
     assert dict(fields()["/age"].attributes) == {"step": "1", "min": "0"}
 
 
+def test_nothing_is_required_in_a_group_that_may_be_left_out() -> None:
+    inner = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+    (city,) = every_field(form_of({"type": "object", "properties": {"place": inner}}))
+    assert not city.is_required
+    assert filled(form_of({"type": "object", "properties": {"place": inner}}), {}, {}).value == {}
+
+
 def test_a_filled_form_is_the_input_it_means() -> None:
     given = {
         "/name": "Ada ",
