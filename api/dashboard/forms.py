@@ -31,6 +31,7 @@ class Field:
     """One field: ``kind`` is group, text, long, number, yesno, choice, lines, json or upload (a file, or JSON).
 
     ``value`` is what stands in it, ``choices`` pairs of value and label, ``attributes`` those of the HTML element.
+    Nothing is required of a group that may be left out; the server says what is missing in one that is not.
     """
 
     name: str
@@ -137,7 +138,7 @@ def _field(schema: Any, name: str, label: str, *, required: bool, nesting: int) 
     if (kind == "object" or name == "") and isinstance(properties, Mapping) and nesting < MAX_NESTING and properties:
         wanted = schema.get("required", ())
         inner = tuple(
-            _field(each, child(name, key), key, required=key in wanted, nesting=nesting + 1)
+            _field(each, child(name, key), key, required=required and key in wanted, nesting=nesting + 1)
             for key, each in properties.items()
         )
         return replace(made, kind="group", fields=inner)

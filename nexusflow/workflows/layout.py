@@ -98,7 +98,7 @@ class _Layout:
         _order(layers)
         _place(layers)
         boxes: list[Box] = []
-        feet: dict[str, tuple[float, float]] = {}
+        feet: dict[str, list[tuple[float, float]]] = {}
         heads: dict[str, tuple[float, float]] = {}
         passes: dict[int, tuple[float, float, float]] = {}
         y = 0.0
@@ -109,11 +109,12 @@ class _Layout:
                     passes[id(node)] = (node.middle, y, y + height)
                     continue
                 heads[node.path] = (node.middle, y)
-                feet[node.path] = (node.middle, y + node.height)
+                # Straight down first, along taller neighbours.
+                feet[node.path] = [(node.middle, y + node.height), (node.middle, y + height)]
                 boxes += [replace(box, x=box.x + node.x, y=box.y + y) for box in parts[node.path].boxes]
             y += height + LAYER_GAP
         edges = [
-            Edge(source, target, (feet[source], *_through([passes[id(each)] for each in between]), heads[target]))
+            Edge(source, target, (*feet[source], *_through([passes[id(each)] for each in between]), heads[target]))
             for source, target, between in chains
         ]
         tops = {node.path: (node.x, heads[node.path][1]) for layer in layers for node in layer if node.path}

@@ -99,6 +99,7 @@ class Browser:
         page = self._pages[session] = Page(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.send(f"{domain}.enable")
+        page.send("Page.setLifecycleEventsEnabled", enabled=True)
         page.size(width, height)
         page.send(
             "Emulation.setEmulatedMedia",
@@ -130,7 +131,7 @@ class Page:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self._browser, self._session = browser, session
-        self._loaded = threading.Event()
+        self._loaded: set[str] = set()
 
     def send(self, method: str, **parameters: Any) -> Any:
         """One command for this tab."""
@@ -138,8 +139,8 @@ class Page:
 
     def heard(self, method: str, told: dict[str, Any]) -> None:
         """Note an event of the protocol."""
-        if method == "Page.loadEventFired":
-            self._loaded.set()
+        if method == "Page.lifecycleEvent" and told["name"] == "load":
+            self._loaded.add(told["loaderId"])
         elif method == "Runtime.exceptionThrown":
             details = told["exceptionDetails"]
             self.complaints.append(details.get("exception", {}).get("description", details["text"]))
@@ -155,12 +156,14 @@ class Page:
 
     def open(self, address: str, seconds: float = 20) -> None:
         """Go there, and wait until it is loaded."""
-        self._loaded.clear()
         told = self.send("Page.navigate", url=address)
         if told.get("errorText"):
             raise RuntimeError(f"{address}: {told['errorText']}")
-        if told.get("loaderId") and not self._loaded.wait(seconds):
-            raise AssertionError(f"not loaded: {address}")
+        deadline = time.monotonic() + seconds
+        while told.get("loaderId", "") not in self._loaded and "loaderId" in told:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not loaded: {address}")
+            time.sleep(0.01)
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression gives, as JSON data."""

@@ -11,7 +11,7 @@ from nexusflow.workflows.checks import parse_definition
 from nexusflow.workflows.expressions import check_jq
 from nexusflow.workflows.layout import MAX_STEPS, Box, Picture, lay_out
 from nexusflow.workflows.plan import Plan, compile_plan
-from tests.unit.workflows.definitions import compiled, step
+from tests.unit.workflows.definitions import compiled, step, switch
 
 ROOT = Path(__file__).parents[3]
 FILES = [ROOT / "examples/lead-intake.yaml", *sorted((ROOT / "tests/corpus").glob("valid-*.yaml"))]
@@ -88,6 +88,18 @@ def test_an_edge_over_a_layer_goes_around_what_stands_there() -> None:
     for box in picture.boxes:
         if box.path in ("b", "c"):
             assert not any(box.x < x < box.x + box.width and box.y <= y <= box.y + box.height for x, y in far.points)
+
+
+def test_an_edge_leaves_a_low_box_beside_a_tall_one_downward() -> None:
+    tall = switch("tall", [step("x"), step("y", needs="x"), step("z", needs="y")], needs="a")
+    plan = compiled(step("a"), tall, step("low", needs="a"), step("end", needs="tall low"))
+    picture = check(plan)
+    around = next(box for box in picture.boxes if box.path == "tall")
+    (edge,) = (edge for edge in picture.edges if edge.source == "low")
+    crossing = [x for x, y in edge.points if around.y <= y <= around.y + around.height]
+    assert crossing
+    assert not any(around.x < x < around.x + around.width for x in crossing)
+    assert edge.points[1][1] == pytest.approx(around.y + around.height)
 
 
 def test_a_wide_and_tangled_plan_is_drawn_too() -> None:
