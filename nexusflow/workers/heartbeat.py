@@ -63,6 +63,8 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         """Beat."""
         while not self._stopped.is_set():
+            if state.should_stop not in (None, False):
+                drain.ask()  # by Flower's button, or celery control shutdown
             patience = drain.patience()
             if patience <= 0:
                 drain.leave(self._presence)

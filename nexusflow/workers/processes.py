@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import psutil  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
 import nexusflow
@@ -32,6 +33,9 @@ ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, host = excluded.host, pid
 WHERE (p.host, p.pid) = (excluded.host, excluded.pid) OR p.seen_at < now() - make_interval(secs => :stale)
 """)
 _FORGET = sa.text("DELETE FROM processes WHERE name = ANY(:names) AND host = :host AND pid = :pid")
+_OWNER = sa.text("""
+SELECT host, pid FROM processes WHERE name = :name AND seen_at >= now() - make_interval(secs => :stale)
+""")
 _PRUNE = sa.text("DELETE FROM processes WHERE seen_at < now() - :kept")
 _READ = sa.text("""
 SELECT name, kind, host, pid, version, state, details, stats, started_at, seen_at,
@@ -67,6 +71,17 @@ def silence() -> float:
     return 3 * get_settings().heartbeat_seconds + 1
 
 
+def _is_taken(connection: sa.Connection, name: str) -> bool:
+    """Whether another living process has the name; the row of one that died on this machine is taken away."""
+    row = connection.execute(_OWNER, {"name": name, "stale": silence()}).one_or_none()
+    if row is None:
+        return False
+    if row.host == socket.gethostname() and not psutil.pid_exists(row.pid):
+        connection.execute(_FORGET, {"names": [name], "host": row.host, "pid": row.pid})
+        return False
+    return True
+
+
 @dataclass
 class Presence:
     """This process's own row."""
@@ -74,6 +89,7 @@ class Presence:
     name: str
     kind: str
     details: dict[str, Any] = field(default_factory=dict)
+    _is_second: bool = False
 
     def say(self, state: str, stats: dict[str, Any]) -> None:
         """Say that this process lives, and what it has done so far. Raises ClusterUnusable."""
@@ -87,7 +103,14 @@ class Presence:
             "stale": silence(),
         }
         with control_session() as connection:
-            if not connection.execute(_SAY, {**values, "name": self.name}).rowcount:
+            if self._is_second and not _is_taken(connection, self.name):
+                connection.execute(_FORGET, {**self._identity(), "names": [self._second_name()]})
+                self._is_second = False
+            if not self._is_second and not connection.execute(_SAY, {**values, "name": self.name}).rowcount:
+                self._is_second = _is_taken(connection, self.name)
+                if not self._is_second:
+                    connection.execute(_SAY, {**values, "name": self.name})
+            if self._is_second:
                 connection.execute(_SAY, {**values, "name": self._second_name()})
 
     def forget(self) -> None:
