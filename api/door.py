@@ -17,6 +17,8 @@ MAX_ADDRESS = 8_192
 """The longest path with its query, in bytes."""
 HUNG_UP = 499
 """The status logged for a client that went away before it was answered (nginx's number)."""
+STREAMS = "/events"
+"""What would not end, and so has no HEAD."""
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -68,6 +70,8 @@ class Door:
                 _dress(message, visit, scope["path"])
             await send(message)
 
+        if scope["method"] == "HEAD" and not scope["path"].endswith(STREAMS):
+            scope = {**scope, "method": "GET"}  # the server knows, and leaves the body out
         structlog.contextvars.bind_contextvars(request_id=visit.request_id)
         try:
             if (refused := _refused(scope)) is not None:

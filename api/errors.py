@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from api.answers import Meta, failure
 from api.visits import visit_of
@@ -147,11 +148,23 @@ async def _http(request: Request, error: Exception) -> Response:
         wrong = NexusError("NOT_FOUND", f"There is nothing at {shown}.", "GET /docs shows what there is.", 404)
         return error_response(request, wrong)
     if error.status_code == 405:
-        allowed = dict(error.headers or {})
+        allowed = ", ".join(_methods(request)) or dict(error.headers or {}).get("Allow", "")
         message = f"{request.method[:20]} is not possible at {shown}."
-        hint = f"Possible: {allowed['Allow']}." if "Allow" in allowed else ""
-        return error_response(request, Refused("METHOD_NOT_ALLOWED", message, hint, headers=allowed))
+        wrong = Refused("METHOD_NOT_ALLOWED", message, f"Possible: {allowed}.", headers={"Allow": allowed})
+        return error_response(request, wrong)
     return error_response(request, NexusError("NOT_JSON", "The body cannot be read.", "Send JSON.", error.status_code))
+
+
+def _methods(request: Request) -> list[str]:
+    """All that is possible at an address; the framework names the first route's methods only."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    found = {
+        method.upper()
+        for path, each in paths.items()
+        if compile_path(path)[0].match(request.url.path)
+        for method in each
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

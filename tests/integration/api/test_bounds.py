@@ -148,6 +148,16 @@ def test_a_cookie_changes_something_for_this_very_site_only(headers: dict[str, s
     assert httpx2.get(f"{front.url}/v2/runs", headers=cookie | given).status_code == 200
 
 
+def test_methods_that_are_possible_are_named_and_heads_are_answers_without_a_body(front: Front, workflow: str) -> None:
+    wrong = front.ask("PATCH", f"/v2/workflows/{workflow}", {})
+    assert wrong.headers["allow"] == "DELETE, GET, HEAD, PUT"
+    for path in ("/healthz", "/v2/runs", f"/v2/workflows/{workflow}", "/docs"):
+        got, head = front.ask("GET", path), front.client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert front.client.head("/v2/events").status_code == 405
+
+
 def test_headers_of_every_answer(front: Front) -> None:
     for path in ("/healthz", "/v2/runs", "/nothing", "/docs"):
         answer = front.ask("GET", path, headers={"X-Request-Id": "job-7:42", "Origin": "https://evil.example"})
