@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
 
+import orjson
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.json import set_json_loads
 from pydantic import SecretStr
 
 from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
+
+# PostgreSQL gives 1e300 back as 301 digits: orjson reads the same number, json an integer that nothing can write again.
+set_json_loads(orjson.loads)
 
 APPLICATION_NAME = "nexusflow"
 PATIENCE = {

@@ -5,6 +5,7 @@ start fast and hold little. Frames on stdin and stdout: four bytes of length, th
 """
 
 import base64
+import json
 import math
 import os
 import resource
@@ -189,10 +190,18 @@ def evaluate_jq(source: str, text: str) -> Any:
     return outputs[0]
 
 
+def encode(value: Any) -> bytes:
+    """The value as JSON. jq gives 1e300 as a whole number, which JSON for others writes as 1e300 again."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return orjson.dumps(orjson.loads(json.dumps(value)))
+
+
 def answer(evaluate: Callable[[], Any]) -> bytes:
     """The frame for one evaluation: its value, or what went wrong."""
     try:
-        value = orjson.dumps(evaluate())
+        value = encode(evaluate())
         if len(value) <= MAX_OUTPUT:
             return b'{"value":' + value + b"}"
         failure = ("limit", "output")

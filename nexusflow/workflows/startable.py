@@ -16,7 +16,7 @@ from nexusflow.workflows.versions import Version, no_version, unknown_workflow
 CACHED = 512
 
 _RESOLVE = sa.text("""
-SELECT w.status, v.id, v.number, v.config -> 'input' ->> 'schema' AS schema,
+SELECT w.status, v.id, v.number, v.config -> 'input' -> 'schema' AS schema,
        CAST(v.config ->> 'timeout' AS float8) AS timeout, v.plan
 FROM workflows w LEFT JOIN workflow_versions v ON v.workflow_id = w.id
     AND v.number = coalesce(CAST(:number AS numeric), w.published_version,
@@ -84,9 +84,7 @@ def resolve(connection: sa.Connection, tenant: str, workflow: str, number: int |
     if found.id is None:
         raise no_version(number)
     entries = entries_of(Plan.from_json(found.plan))
-    # PostgreSQL gives 1e300 back as 301 digits: orjson reads them as the same number, json as one that none can keep.
-    schema = orjson.loads(found.schema or "{}")
-    startable = Startable(str(found.id), found.number, schema, found.timeout, entries)
+    startable = Startable(str(found.id), found.number, found.schema or {}, found.timeout, entries)
     _seen.put(tenant, workflow, startable, is_current=number is None)
     return startable
 

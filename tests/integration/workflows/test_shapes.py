@@ -21,6 +21,18 @@ def test_a_chain_of_three_hundred_steps(cluster: Cluster) -> None:
     assert cluster.run(steps, seconds=30).output == 300
 
 
+def test_a_number_of_three_hundred_digits_goes_all_the_way(cluster: Cluster, vendor: Vendor) -> None:
+    """PostgreSQL writes 1e300 out in digits."""
+    steps = [transform("same", given="${{ input.x }}"), vendor.step("far", "same", body="${{ steps.same.output }}")]
+    steps.append(
+        transform("sum", "far", ".same.output + .in", given={"same": "${{ steps.same }}", "in": "${{ input.x }}"})
+    )
+    schema = {"schema": {"type": "object", "properties": {"x": {"type": "number"}}}}
+    record = cluster.run(steps, {"x": 1e300}, input=schema)
+    assert record.status == "succeeded", record.error
+    assert record.output == 2e300
+
+
 def test_a_chain_that_changes_queues_at_every_step(cluster: Cluster, vendor: Vendor) -> None:
     """More hops than one message carries; each queue's task starts the next queue's."""
     steps: list[dict[str, Any]] = [transform("s0", jq="0")]
