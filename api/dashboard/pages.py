@@ -8,18 +8,21 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import jinja2
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.dashboard import words
 from api.deps import COOKIE, principal
-from api.errors import RETRY_SECONDS
+from api.errors import RETRY_SECONDS, Refused, RequestInvalid, problems_of
 from api.visits import visit_of
 from nexusflow.auth.keys import Principal
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import NexusError, Unauthorized
 from nexusflow.log import crash_fields, get_logger
+from nexusflow.settings import get_settings
 
 log = get_logger(__name__)
 
@@ -90,6 +93,7 @@ class PageRoute(APIRoute):
 
         async def page(request: Request) -> Response:
             try:
+                _check_size(request)
                 return await handle(request)
             except Unauthorized:
                 return _sign_in(request)
@@ -98,12 +102,28 @@ class PageRoute(APIRoute):
                 return _away(request)
             except NexusError as error:
                 return problem_page(request, error)
+            except RequestValidationError as error:
+                return problem_page(request, RequestInvalid(problems_of(error.errors())))
+            except HTTPException as error:  # a form that cannot be read
+                return problem_page(request, NexusError("VALIDATION_ERROR", str(error.detail), "", error.status_code))
             except Exception as error:
                 log.error("page.crashed", request_id=visit_of(request).request_id, **crash_fields(error))
                 hint = f"Report it with the request's id, {visit_of(request).request_id}."
                 return problem_page(request, NexusError("INTERNAL", "Something went wrong here.", hint, 500))
 
         return page
+
+
+def _check_size(request: Request) -> None:
+    """Browsers say how long a form is. Raises Refused (413) for one that is too long, or does not say."""
+    if request.method != "POST":
+        return
+    settings = get_settings()
+    limit = settings.max_body_bytes + (settings.max_file_bytes if request.url.path.endswith("/start") else 0)
+    announced = request.headers.get("content-length", "")
+    if "transfer-encoding" in request.headers or (announced.isdigit() and int(announced[:20]) > limit):
+        told = f"The form is larger than {limit:,} bytes, or does not tell its length."
+        raise Refused("BODY_TOO_LARGE", told, "Send less at once.", headers={"Connection": "close"})
 
 
 def is_part(request: Request) -> bool:

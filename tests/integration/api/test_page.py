@@ -92,6 +92,19 @@ def test_what_is_not_there_is_a_page_that_says_so(page: httpx2.Client, other: Fr
         assert "There is no" in answer.text
     assert page.get("/page/x/..%2F__init__.py").status_code == 404
     assert page.get("/?page=0").status_code == 422
+    assert page.get("/?workflow=none").status_code == 404
+    torn = page.post("/sign-in", content=b"--x\r\n", headers={**OWN, "Content-Type": "multipart/form-data; boundary=x"})
+    assert torn.status_code in (400, 401, 422)
+
+
+def test_a_form_has_a_length_and_a_limit(page: httpx2.Client) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"source=x"
+
+    large = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
+    assert page.post("/workflows/check", content=parts(), headers=large).status_code == 413
+    assert page.post("/workflows/check", content=b"source=" + b"x" * 8_400_000, headers=large).status_code == 413
+    assert "problem" in page.post("/workflows/check", content=b"source=x", headers=large).text
 
 
 def test_a_step_and_its_items_are_read_by_the_api(front: Front) -> None:
