@@ -128,7 +128,8 @@ def test_a_backup_is_one_moment_while_work_goes_on(places: tuple[Database, Datab
     with psycopg.connect(empty.server.url_of(empty.name)) as connection:
         pairs = connection.execute(
             "SELECT count(*), count(r.id), count(s.run_id) FROM runs r"
-            " FULL JOIN (SELECT * FROM segments WHERE segment = 7) s ON s.run_id = r.id WHERE s.run_id IS NOT NULL OR r.id = uuid_floor(r.accepted_at)"
+            " FULL JOIN (SELECT * FROM segments WHERE segment = 7) s ON s.run_id = r.id"
+            " WHERE s.run_id IS NOT NULL OR r.id = uuid_floor(r.accepted_at)"
         ).fetchone()
     assert pairs is not None
     assert pairs[0] == pairs[1] == pairs[2] > 0
