@@ -54,10 +54,10 @@ def test_an_operators_commands_work_from_any_folder(
     make_operator: Callable[..., Operator], slow_vendor: Vendor
 ) -> None:
     operator, port = make_operator(), free_port()
-    integration = operator.worker("-Q", "integration", "-c", "8")
     twin = operator.celery(
         "worker", "-Q", "integration,notification", "-n", "own@%h", "-P", "prefork", "-c", "1", "-l", "INFO"
     )
+    integration = operator.worker("-Q", "integration", "-c", "8")
     operator.celery("beat")
     operator.celery("flower", f"--port={port}", name="flower", FLOWER_UNAUTHENTICATED_API="true")
     second = operator.worker("-Q", "integration")
