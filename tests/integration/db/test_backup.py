@@ -99,7 +99,7 @@ def test_everything_comes_back(places: tuple[Database, Database], tmp_path: Path
 
 def test_a_backup_is_one_moment_while_work_goes_on(places: tuple[Database, Database], tmp_path: Path) -> None:
     full, empty = places
-    stop = threading.Event()
+    stop, is_under_way = threading.Event(), threading.Event()
 
     def write() -> None:
         with psycopg.connect(full.runtime_url, autocommit=True) as runtime:
@@ -116,10 +116,12 @@ def test_a_backup_is_one_moment_while_work_goes_on(places: tuple[Database, Datab
                             "INSERT INTO segments (run_id, segment, tenant_id, queue) VALUES (%s, 7, %s, 'workflow')",
                             (run[0], full.tenant_a),
                         )
+                is_under_way.set()
 
     thread = threading.Thread(target=write)
     thread.start()
     try:
+        assert is_under_way.wait(10)
         back_up(full, tmp_path / "backup")
     finally:
         stop.set()
