@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,9 +11,13 @@ from tests.acceptance.docs.clone import environment, make_clone
 from tests.acceptance.docs.reader import UP, wait_for
 from tests.acceptance.docs.terminal import Staying
 
+if TYPE_CHECKING:
+    from tests.servers.pool import ServerPool
+
 
 @pytest.fixture(scope="session")
-def clone() -> Path:
+def clone(server_pool: "ServerPool") -> Path:
+    """The clone. It ends before the servers do, with whose end all that tests left is removed."""
     return make_clone()
 
 
