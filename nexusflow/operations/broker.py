@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from nexusflow.errors import ClusterUnusable
 from nexusflow.log import get_logger
 from nexusflow.queues import QUEUES
 from nexusflow.settings import get_settings
@@ -34,14 +35,19 @@ class Look:
 
 
 def connection(**options: Any) -> Any:
-    """A connection to the broker that gives up soon. Raises what kombu and its transports raise.
+    """A connection to the broker that gives up soon. Raises ClusterUnusable where none is configured, and what
+    kombu and its transports raise.
 
     ``options``: of the transport, as ``confirm_publish`` of RabbitMQ's; Valkey's gets none.
     """
     import kombu  # noqa: PLC0415 - slow
 
     configured = get_settings().broker_url
-    url = configured.get_secret_value() if configured is not None else "amqp://"
+    if configured is None:  # never the one that may happen to run at the default address
+        raise ClusterUnusable(
+            "No broker runs for this cluster.", "Start it: nexusflow up. Or set NEXUSFLOW_BROKER_URL."
+        )
+    url = configured.get_secret_value()
     made: Any = kombu.Connection(  # type: ignore[attr-defined,no-untyped-call]
         url, connect_timeout=CONNECT_SECONDS, transport_options=options if url.startswith("amqp") else {}
     )
@@ -65,6 +71,8 @@ def look() -> Look:
                         dead.message_count if dead is not None else (0 if is_rabbitmq else None),
                     )
             return found
+    except ClusterUnusable as error:
+        return Look(complaint=error.message.rstrip("."))
     except Exception as error:
         text = str(error).strip()
         return Look(complaint=(text.splitlines()[0] if text else type(error).__name__)[:200])

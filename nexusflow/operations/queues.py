@@ -92,8 +92,9 @@ def read_queues(patience: float = 3.0) -> QueuesState:
 
 def _state(name: str, rows: QueueRows, processes: list[Process], look: Look) -> QueueState:
     depth = look.depths.get(name)
-    serving = [each for each in processes if each.is_alive and name in each.details.get("queues", ())]
-    rate = sum(float(each.stats.get("per_second", {}).get(name, 0.0)) for each in serving)
+    known = [each for each in processes if each.is_alive and name in each.details.get("queues", ())]
+    serving = [each for each in known if each.state == "running"]
+    rate = sum(float(each.stats.get("per_second", {}).get(name, 0.0)) for each in known)
     return QueueState(
         name,
         rows,
