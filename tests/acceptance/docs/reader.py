@@ -13,7 +13,10 @@ from tests.acceptance.docs.terminal import CommandFailed, Staying, Terminal
 
 READY_SECONDS = 60.0
 UP = "nexusflow up\n"
-PRINTED_BY_UP = {"http://127.0.0.1:8080": r"http://127\.0\.0\.1:\d+", "nxf_…": r"nxf_[\w-]+"}
+PRINTED_BY_UP = {
+    "http://127.0.0.1:8080": r"(?<=is up at )http://127\.0\.0\.1:\d+",
+    "nxf_…": r"(?<=API key: )nxf_[\w-]+",
+}
 
 
 def stand_ins_of(up: Staying) -> dict[str, str]:
