@@ -67,6 +67,7 @@ def missing() -> dict[str, str]:
         f"PostgreSQL {POSTGRES_MAJORS[0]} to {POSTGRES_MAJORS[-1]}": (find_postgres(), "postgresql"),
         "RabbitMQ": (find_rabbitmq() and find_epmd(), "rabbitmq-server"),
         "Redis or Valkey": (find_redis(), "redis-server"),
+        "curl, which the documentation calls": (shutil.which("curl"), "curl"),
     }
     return {name: package for name, (program, package) in wanted.items() if program is None}
 

@@ -18,7 +18,7 @@ def make_clone() -> Path:
     """A folder as ``git clone`` and ``make setup`` leave it, without a download."""
     clone = guardian.folder("docs") / "nexusflow"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         check=True,
