@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from api.errors import CODES
 from nexusflow.cli.app import app
 from nexusflow.workflows.catalogue import catalogue
 from nexusflow.workflows.checks import parse_definition
@@ -84,6 +85,12 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
     help_text = " ".join(CliRunner().invoke(app, ["run", "--help"]).output.split())
     told = dict(re.findall(r"(\d+) ([a-z]+)", README.read_text(encoding="utf-8").split("Exit codes:")[1].split("(")[0]))
     assert told.keys() == set(re.findall(r"\b(\d+) (?:it|the|interrupted)", help_text))
+
+
+def test_the_errors_of_the_api_are_listed() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    listed = {code: (int(status), told) for status, code, told in re.findall(r"\| (\d+) \| `(\w+)` \| (.+) \|", page)}
+    assert listed == CODES
 
 
 def test_the_map_of_the_code_names_what_is_there() -> None:
