@@ -87,6 +87,17 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
     assert told.keys() == set(re.findall(r"\b(\d+) (?:it|the|interrupted)", help_text))
 
 
+def test_every_error_that_the_engine_gives_a_step_is_told() -> None:
+    raised = {
+        code
+        for path in (ROOT / "nexusflow/workflows").glob("*.py")
+        for code in re.findall(r"\b(?:Permanent|Transient)\(\s*\"([A-Z_]+)\"", path.read_text(encoding="utf-8"))
+    }
+    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert len(raised) > 10
+    assert {code for code in raised if f"`{code}`" not in told} == set()
+
+
 def test_the_errors_of_the_api_are_listed() -> None:
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     listed = {code: (int(status), told) for status, code, told in re.findall(r"\| (\d+) \| `(\w+)` \| (.+) \|", page)}
