@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,17 +10,13 @@ from tests.acceptance.docs.clone import environment, make_clone
 from tests.acceptance.docs.reader import UP, wait_for
 from tests.acceptance.docs.terminal import Staying
 
-if TYPE_CHECKING:
-    from tests.servers.pool import ServerPool
 
-
-@pytest.fixture(scope="session")
-def clone(server_pool: "ServerPool") -> Path:
-    """The clone. It ends before the servers do, with whose end all that tests left is removed."""
+@pytest.fixture(scope="package")
+def clone() -> Path:
     return make_clone()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(clone: Path) -> Iterator[Staying]:
     """The quick start's ``nexusflow up``: it stays for the pages that build on it, and ends on Ctrl-C."""
     blocks = read_blocks("quickstart")
