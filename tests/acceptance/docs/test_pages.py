@@ -12,7 +12,7 @@ from tests.acceptance.docs.blocks import ROOT
 from tests.acceptance.docs.reader import Reader, stand_ins_of
 from tests.acceptance.docs.terminal import Staying
 from tests.servers.postgres import PostgresServer
-from tests.servers.server import HOST
+from tests.servers.server import HOST, free_port
 
 if TYPE_CHECKING:
     from tests.servers.rabbitmq import RabbitMQServer
@@ -56,10 +56,15 @@ def servers(rabbitmq: "RabbitMQServer", redis: "RedisServer") -> Iterator[dict[s
     postgres.start()
     for name in ("nexusflow", "nexusflow_copy"):
         postgres.create_database(name)
+    flower = free_port()
     yield {
         "@db.example.com/": f"@{HOST}:{postgres.port}/",
         "amqp://nexusflow:mq-password@mq.example.com/nexusflow": rabbitmq.fresh_url(),
         "redis://:cache-password@cache.example.com/0": redis.url,
+        # Whatever runs on this machine may have the ports that the page names.
+        "--port 8090": f"--port {free_port()}",
+        "nexusflow flower\n": f"nexusflow flower --port={flower}\n",
+        "http://127.0.0.1:5555": f"http://127.0.0.1:{flower}",
     }
     postgres.kill()
 
