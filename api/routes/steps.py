@@ -1,4 +1,4 @@
-"""One step of a run in detail: its output, its error, its attempts, and the items of a foreach."""
+"""One step of a run in detail: its input, its output, its error, its attempts, and the items of a foreach."""
 
 import datetime
 from dataclasses import asdict
@@ -41,6 +41,8 @@ class StepDetailsView(BaseModel):
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
     seconds: float | None
+    input: Any = Field(description="What its expressions gave, evaluated again from the records.")
+    input_note: str = Field(description="Why there is no input to show.")
     output: Any = Field(description='A large one as `{"$large": {"bytes", "sha256"}}`, unless `whole=true`.')
     error: dict[str, Any] | None
     written: dict[str, Any] = Field(description="The definition's words, expressions as they are.")
@@ -84,7 +86,7 @@ async def step_items(
     response_model=Answer[StepDetailsView],
 )
 async def step(request: Request, who: Caller, run_id: str, path: str, item: Item = "", whole: bool = False) -> Response:
-    """The step's output, error, attempts and times, and its words in the definition.
+    """The step's input, output, error, attempts and times, and its words in the definition.
 
     `path` is that of the list of steps (`each/score`). A large output is told by its size; `whole=true` gives it.
     """

@@ -1,7 +1,7 @@
 """One step of a run in full: what it is to do, what came of it, and the items of a foreach, page by page.
 
-What a step was given is not recorded: expressions are evaluated at each attempt. Shown instead are its words as
-written, the steps whose outputs they read, and, inside a foreach, the item itself. Sensitive input is masked in all.
+What a step was given is evaluated again (``step_input.py``); beside it stand its words as written, the steps whose
+outputs they read, and, inside a foreach, the item itself. Sensitive input is masked in all.
 """
 
 import datetime
@@ -9,10 +9,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
 from nexusflow.errors import InvalidInput, NotFound, Permanent
+from nexusflow.settings import get_settings
 from nexusflow.workflows import values
 from nexusflow.workflows.outcomes import item_prefix
 from nexusflow.workflows.paging import MAX_TOTAL, Page, check_page
@@ -20,6 +22,7 @@ from nexusflow.workflows.plan import Plan
 from nexusflow.workflows.plans import plan_of
 from nexusflow.workflows.redaction import Redaction, redaction_of
 from nexusflow.workflows.states import STEP_TERMINAL
+from nexusflow.workflows.step_input import given_to
 
 VERSION = sa.text("SELECT version_id, finished_at FROM runs WHERE id = :run")
 RECORD = sa.text("""
@@ -49,7 +52,8 @@ class StepDetails:
 
     ``state`` is None while there is no record. ``written``: the definition's words, expressions as they are.
     ``reads``: the steps whose outputs they read. ``item_value``: the foreach's item, where it lies in one.
-    ``output``: a large one as ``{"$large": {"bytes", "sha256"}}`` unless the whole was asked for.
+    ``input``: what its expressions gave; None, with the reason in ``input_note``, where that cannot be told.
+    ``input``, ``output``: a large one as ``{"$large": {"bytes", …}}`` unless the whole was asked for.
     ``has_items``: whether it has items to list.
     """
 
@@ -60,6 +64,8 @@ class StepDetails:
     attempts: int
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
+    input: Any
+    input_note: str
     output: Any
     error: dict[str, Any] | None
     written: dict[str, Any]
@@ -103,6 +109,7 @@ def read_step(tenant: str, run: str, path: str, item: str = "", *, whole: bool =
         name, value, value_at = _item_of(connection, plan, run, path, item)
     redaction = redaction_of(tenant, run)
     kept: dict[str, Any] = dict(record or {})
+    given = given_to(tenant, run, plan, path, item, kept.get("state"))
     written = {word: step.spec[word] for word in _WORDS if step.spec.get(word) not in (None, {}, [])}
     return StepDetails(
         path=path,
@@ -112,6 +119,8 @@ def read_step(tenant: str, run: str, path: str, item: str = "", *, whole: bool =
         attempts=kept.get("attempts", 0),
         started_at=kept.get("started_at"),
         finished_at=kept.get("finished_at"),
+        input=_bounded(redaction.value(given.value), whole=whole),
+        input_note=redaction.text(given.why),
         output=_shown(tenant, redaction, kept.get("output"), kept.get("output_at"), whole=whole),
         error=redaction.error(kept.get("error")),
         written=redaction.value(written),
@@ -206,6 +215,11 @@ def _shown(tenant: str, redaction: Redaction, inline: Any, kept_at: str | None, 
         return redaction.value(values.loaded(tenant, None, kept_at))
     except Permanent as error:
         raise NotFound(error.message, "It was kept apart, and is there no more.") from None
+
+
+def _bounded(value: Any, *, whole: bool) -> Any:
+    size = len(orjson.dumps(value))
+    return value if whole or size <= get_settings().inline_bytes else {"$large": {"bytes": size}}
 
 
 def _seconds(state: str | None, started: datetime.datetime | None, finished: datetime.datetime | None) -> float | None:

@@ -120,6 +120,8 @@ def test_a_step_and_its_items_are_read_by_the_api(front: Front) -> None:
     assert (whole["state"], whole["has_items"], whole["written"]["with"]["items"]) == ("succeeded", True, [1, 2, 3])
     one = front.get(f"/v2/runs/{run}/steps/each/put?item=2")
     assert (one["output"], one["item_name"], one["item_value"], one["attempts"]) == (30, "n", 3, 1)
+    assert one["input"]["input"] == 3
+    assert (whole["input"], front.get(f"/v2/runs/{run}/steps/each/put")["input"]) == (None, None)
     assert one["idempotency_key"] == f"{run}/each/put/2"
     listed = front.ask("GET", f"/v2/runs/{run}/steps/each/put/items?per_page=2").json()
     assert [(line["item"], line["state"]) for line in listed["data"]] == [("0", "succeeded"), ("1", "failed")]
@@ -128,3 +130,28 @@ def test_a_step_and_its_items_are_read_by_the_api(front: Front) -> None:
     assert [line["item"] for line in failed] == ["1"]
     front.refused(404, "NOT_FOUND", "GET", f"/v2/runs/{run}/steps/other")
     front.refused(422, "INVALID_INPUT", "GET", f"/v2/runs/{run}/steps/each?item=0.1")
+
+
+def test_a_steps_input_is_what_its_expressions_gave(front: Front) -> None:
+    source = """nexusflow: "1"
+name: given
+input:
+  schema: { properties: { who: { type: string }, pin: { type: string, x-sensitive: true } } }
+steps:
+  - { id: first, type: transform, with: { input: "${{ input.who }}", jq: "ascii_upcase" } }
+  - id: second
+    type: transform
+    needs: [first]
+    with:
+      input: { text: "Hello, ${{ steps.first.output }}", size: "${{ size(input.who) }}", pin: "${{ input.pin }}" }
+      jq: "."
+  - { id: third, type: transform, needs: [second], when: "${{ input.who == 'Eve' }}", with: { input: 1, jq: "." } }
+  - { id: fourth, type: transform, needs: [third], with: { jq: ".steps.third" } }
+"""
+    given = {"input": {"who": "Ada", "pin": "the-secret-pin"}}
+    run = front.want(200, "POST", f"/v2/workflows/{front.create(source)}/run?wait=20", given)["id"]
+    second, third, fourth = (front.get(f"/v2/runs/{run}/steps/{name}") for name in ("second", "third", "fourth"))
+    assert second["input"]["input"] == {"text": "Hello, ADA", "size": 3, "pin": "***"}
+    assert (third["state"], third["input"]) == ("skipped", None)
+    assert fourth["input"]["input"]["steps"]["third"]["output"] is None
+    assert "the-secret-pin" not in str((second, third, fourth))
