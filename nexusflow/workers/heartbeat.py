@@ -52,6 +52,7 @@ class Heartbeat(threading.Thread):
     def __init__(self, worker: Any) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._stopped = threading.Event()
+        self._hub = getattr(worker, "hub", None)
         self._rates = Rates()
         details = {
             "queues": list(getattr(worker, "served", ())),
@@ -65,6 +66,9 @@ class Heartbeat(threading.Thread):
         while not self._stopped.is_set():
             if state.should_stop not in (None, False):
                 drain.ask()  # by Flower's button, or celery control shutdown
+            if drain.is_asked and self._hub is not None:
+                # A signal does not end the consumer's wait for its broker, which may last seconds; a call does.
+                self._hub.call_soon(_nothing)
             patience = drain.patience()
             if patience <= 0:
                 drain.leave(self._presence)
@@ -93,6 +97,10 @@ class Heartbeat(threading.Thread):
             self._presence.forget()
         except ClusterUnusable as error:
             log.warning("presence.left", error=error.message)
+
+
+def _nothing() -> None:
+    """What wakes a loop and is nothing else."""
 
 
 _heartbeats: list[Heartbeat] = []

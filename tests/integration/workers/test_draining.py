@@ -77,3 +77,14 @@ def test_what_does_not_finish_in_time_is_handed_back_at_once(
     operator.cluster.until(lambda: rows(operator, hinted) == [(True,)], "it is published again", 3)
     reasons = rows(operator, "SELECT data->>'reason' FROM run_events WHERE type = 'segment.recovered'")
     assert reasons == [("worker ended",)]
+
+
+def test_an_idle_worker_ends_at_once(make_operator: Callable[..., Operator]) -> None:
+    """Its consumer waits for the broker when the signal comes."""
+    operator = make_operator()
+    worker = operator.worker("-Q", "integration", "-c", str(SLOTS), *QUICKLY, "--without-heartbeat")
+    time.sleep(1.5)  # what it does at its start is over
+    began = time.monotonic()
+    operator.signal(worker, signal.SIGTERM)
+    assert operator.ends(worker) == 0
+    assert time.monotonic() - began < 3
