@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test property clock lint types imports build lock clean
+.PHONY: help setup run up test property clock soak lint types imports build lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -35,6 +35,11 @@ clock: ## two beats and a killed one under a schedule of one second (MINUTES=5)
 	@$(SETUP) dev
 	@$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m benchmarks.clock --minutes $(or $(MINUTES),5)
+
+soak: ## mixed load at half of this machine's capacity: does anything grow? (MINUTES=60)
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
 
 lint: ## check style and format
 	@$(SETUP) dev
