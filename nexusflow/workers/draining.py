@@ -4,7 +4,8 @@ import os
 import sys
 import threading
 import time
-from typing import NoReturn
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 import psutil  # type: ignore[import-untyped]
 from celery.worker import state
@@ -28,6 +29,7 @@ class Drain:
         self.woken = threading.Event()
         self._asked_at: float | None = None
         self._cut = False
+        self.is_watched = False
         self.is_leaving = False
 
     @property
@@ -45,6 +47,8 @@ class Drain:
         """End at once."""
         self._cut = True
         self.ask()
+        if not self.is_watched:  # no heartbeat yet: the worker was never ready, so it holds nothing
+            _end_process()
 
     def patience(self) -> float:
         """Seconds that are left for what runs; endless until the worker is asked to end."""
@@ -57,7 +61,8 @@ class Drain:
     def leave(self, presence: Presence) -> NoReturn:
         """End this process and its children now, with what they hold handed back and nothing of theirs counted lost."""
         self.is_leaving = True
-        tasks = [request.id for request in list(state.active_requests)]
+        # What a pool's child began a moment ago is not among the active ones yet.
+        tasks = list({*ids_of(state.active_requests), *ids_of(state.reserved_requests)})
         freed: list[int] = []
 
         def give_back() -> None:
@@ -72,15 +77,28 @@ class Drain:
         giver = threading.Thread(target=give_back, name="leaving", daemon=True)
         giver.start()
         giver.join(LEAVING_SECONDS)
-        log.warning("drain.cut", running=len(tasks), handed_back=freed[0] if freed else 0)
-        for child in psutil.Process().children(recursive=True):
-            try:
-                child.kill()
-            except psutil.Error:
-                continue
+        log.warning("drain.cut", tasks=len(tasks), handed_back=freed[0] if freed else 0)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        _end_process()
+
+
+def ids_of(requests: Iterable[Any]) -> list[str]:
+    """The ids of these tasks' requests, of a set to which other threads add while it is read."""
+    while True:
+        try:
+            return [request.id for request in list(requests)]
+        except RuntimeError:  # changed size during iteration
+            continue
+
+
+def _end_process() -> NoReturn:
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.Error:
+            continue
+    os._exit(0)
 
 
 drain = Drain()

@@ -18,7 +18,7 @@ from celery.worker import state
 from nexusflow.errors import ClusterUnusable
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
-from nexusflow.workers.draining import drain
+from nexusflow.workers.draining import drain, ids_of
 from nexusflow.workers.processes import Presence, grouped
 from nexusflow.workflows import counters
 from nexusflow.workflows.leases import release, renew
@@ -63,6 +63,7 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         """Beat."""
+        drain.is_watched = True
         while not self._stopped.is_set():
             if state.should_stop not in (None, False):
                 drain.ask()  # by Flower's button, or celery control shutdown
@@ -82,7 +83,7 @@ class Heartbeat(threading.Thread):
             drain.woken.clear()
 
     def _beat(self) -> None:
-        running = [request.id for request in list(state.active_requests)]
+        running = ids_of(state.active_requests)
         renew(running)
         stats = grouped(counters.read_counts())
         stats |= {"busy": len(running), "per_second": self._rates.now(stats.get("segments", {}))}

@@ -1,17 +1,28 @@
 """A worker that is told to end: what runs is finished and kept, nothing else is taken, what is left is handed back."""
 
 import signal
+import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from nexusflow.operations.broker import look
+from nexusflow.workers.draining import ids_of
 from tests.integration.vendor import Vendor
 from tests.integration.workers.operator import Operator
 
 SLOTS = 2
+
+
+class Request:
+    """What Celery keeps of a task that runs."""
+
+    id = "task"
+
+
 QUICKLY = ("--without-mingle", "--without-gossip")
 
 
@@ -88,3 +99,33 @@ def test_an_idle_worker_ends_at_once(make_operator: Callable[..., Operator]) -> 
     operator.signal(worker, signal.SIGTERM)
     assert operator.ends(worker) == 0
     assert time.monotonic() - began < 3
+
+
+def test_a_worker_that_never_met_its_broker_ends_at_once(make_operator: Callable[..., Operator]) -> None:
+    operator = make_operator("amqp://guest:guest@127.0.0.1:9//")
+    worker = operator.celery("worker", "-Q", "workflow", "-c", "1")
+    operator.cluster.until(lambda: worker.says("Cannot connect"), "it looks for its broker", 30)
+    operator.signal(worker, signal.SIGQUIT)
+    assert operator.ends(worker, 5) == 0
+
+
+def test_tasks_are_told_while_others_begin() -> None:
+    """A beat, or a worker's end, must not fail for it."""
+    requests = weakref.WeakSet([Request() for _ in range(64)])
+    is_over = threading.Event()
+
+    def begin_and_end() -> None:
+        while not is_over.is_set():
+            requests.add(request := Request())
+            requests.discard(request)
+
+    kept = list(requests)
+    busy = threading.Thread(target=begin_and_end)
+    busy.start()
+    try:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            assert len(ids_of(requests)) >= len(kept)
+    finally:
+        is_over.set()
+        busy.join()
