@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 import orjson
@@ -16,7 +17,7 @@ from api.errors import Refused, RequestInvalid, problems_of
 from nexusflow.errors import Problem
 from nexusflow.pointers import child
 from nexusflow.settings import get_settings
-from nexusflow.suggestions import one_of
+from nexusflow.suggestions import hint_for, one_of
 from nexusflow.workflows.document import MAX_INTEGER, MIN_INTEGER
 
 IDLE_SECONDS = 30.0
@@ -105,8 +106,15 @@ def to_model(value: Any, model: type[Model]) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestInvalid(problems_of(found)) from None
+        found = problems_of(error.errors(include_url=False, include_input=False))
+        raise RequestInvalid([_meant(each, model) for each in found]) from None
+
+
+def _meant(problem: Problem, model: type[BaseModel]) -> Problem:
+    """With what an unknown field may have been meant to be."""
+    if problem.code != "UNKNOWN_FIELD":
+        return problem
+    return replace(problem, hint=hint_for(problem.path.removeprefix("/"), model.model_fields))
 
 
 def parse_json(raw: bytes) -> Any:

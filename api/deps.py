@@ -34,7 +34,7 @@ async def principal(request: Request) -> Principal:
     if known is None:
         known = await call(authenticate, secret)
     visit = visit_of(request)
-    visit.tenant = known.tenant
+    visit.tenant, visit.tenant_name = known.tenant, known.tenant_name
     await rate_limit().spend(known.tenant, visit)
     return known
 

@@ -3,7 +3,7 @@
 import time
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +33,7 @@ SECURITY = {
 }
 """On every answer that does not say otherwise. Answers of the API are not kept by caches, either."""
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each counter, which nobody asks for
 registry = CollectorRegistry(auto_describe=False)
 requests_total = Counter(
     "nexusflow_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry

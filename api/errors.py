@@ -112,9 +112,15 @@ def error_response(request: Request, error: NexusError) -> Response:
     headers = dict(getattr(error, "headers", {}))
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="nexusflow"'
-    hint = "Check the id: it must be one of this API key's tenant." if isinstance(error, NotFound) else error.hint
-    body = {"code": error.code, "message": error.message, "hint": hint}
+    body = {"code": error.code, "message": error.message, "hint": hint_of(error)}
     return failure(request, body | {"details": [each.as_dict() for each in error.details]}, error.status, headers)
+
+
+def hint_of(error: NexusError) -> str:
+    """What to do about an error, for who comes with an API key."""
+    if isinstance(error, NotFound):
+        return error.hint or "Check the id: it must be one of this API key's tenant."
+    return error.hint
 
 
 def internal_error(request: Request) -> Response:
@@ -186,6 +192,36 @@ def _place(location: tuple[int | str, ...]) -> str:
     return pointer
 
 
+_A_TIME = "It must be a time with its zone, such as 2026-01-31T09:30:00Z."
+_TOLD = {
+    "dict_type": "It must be an object.",
+    "model_type": "It must be an object.",
+    "list_type": "It must be a list.",
+    "string_type": "It must be text.",
+    "int_type": "It must be a whole number.",
+    "int_parsing": "It must be a whole number.",
+    "int_parsing_size": "It must be a whole number, of fewer digits.",
+    "int_from_float": "It must be a whole number.",
+    "float_type": "It must be a number.",
+    "float_parsing": "It must be a number.",
+    "bool_type": "It must be true or false.",
+    "bool_parsing": "It must be true or false.",
+    "greater_than_equal": "It must be at least {ge}.",
+    "less_than_equal": "It must be at most {le}.",
+    "too_short": "It must have at least {min_length}; it has {actual_length}.",
+    "too_long": "It must have at most {max_length}; it has {actual_length}.",
+    "string_too_short": "It must have at least {min_length} characters.",
+    "string_too_long": "It must have at most {max_length} characters.",
+    "literal_error": "It must be {expected}.",
+    "timezone_aware": _A_TIME,
+    "datetime_type": _A_TIME,
+    "datetime_parsing": _A_TIME,
+    "datetime_from_date_parsing": _A_TIME,
+    "datetime_object_invalid": _A_TIME,
+}
+"""pydantic's kinds of errors that requests meet, in the words of HTTP and JSON, not of Python."""
+
+
 def _told(error: Mapping[str, Any]) -> tuple[str, str]:
     name = str(error["loc"][-1]) if error["loc"] else ""
     match error["type"]:
@@ -195,5 +231,7 @@ def _told(error: Mapping[str, Any]) -> tuple[str, str]:
             return "UNKNOWN_FIELD", f"'{name[:80]}' is not known here."
         case "value_error":
             return "INVALID_VALUE", str(error["msg"]).removeprefix("Value error, ").rstrip(".") + "."
+        case kind if kind in _TOLD:
+            return "INVALID_VALUE", _TOLD[kind].format(**error.get("ctx", {}))
         case _:
             return "INVALID_VALUE", f"{str(error['msg']).rstrip('.')}."

@@ -13,10 +13,11 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 
 @dataclass(slots=True)
 class Visit:
-    """One request. ``tenant`` is empty until its key is known; ``headers`` go into the answer whatever it will be."""
+    """One request. Whose it is (an id, a name) is empty until its key is known; ``headers`` go into every answer."""
 
     request_id: str
     tenant: str = ""
+    tenant_name: str = ""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 

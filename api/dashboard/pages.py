@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.dashboard import words
 from api.deps import COOKIE, principal
-from api.errors import RETRY_SECONDS, Refused, RequestInvalid, problems_of
+from api.errors import RETRY_SECONDS, Refused, RequestInvalid, hint_of, problems_of
 from api.visits import visit_of
 from nexusflow.auth.keys import Principal
 from nexusflow.db.session import DATABASE_DOWN
@@ -135,7 +135,14 @@ def problem_page(request: Request, error: NexusError) -> Response:
     """An error in words: what is wrong, what to do."""
     headers = dict(getattr(error, "headers", {}))
     name = "problem_part.html" if is_part(request) else "problem.html"
-    return render(name, status=error.status, headers=headers, error=error, tenant=visit_of(request).tenant)
+    return render(
+        name,
+        status=error.status,
+        headers=headers,
+        error=error,
+        hint=hint_of(error),
+        tenant=visit_of(request).tenant_name,
+    )
 
 
 def _away(request: Request) -> Response:

@@ -2,6 +2,9 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -48,7 +51,7 @@ def _body(model: type[StartRun | StartBatch], *, required: bool) -> dict[str, An
 class RunQuery(CursorQuery):
     """Which runs to list."""
 
-    workflow: str | None = Field(None, max_length=200, description="A workflow's id, or its name.")
+    workflow: str | None = Field(None, min_length=1, max_length=200, description="A workflow's id, or its name.")
     status: list[str] | None = Field(
         None,
         description="One or several (`status=failed&status=timed_out`, or with commas).",
@@ -74,9 +77,11 @@ class RunQuery(CursorQuery):
 
     @field_validator("since", "until", mode="before")
     @classmethod
-    def _plus(cls, given: Any) -> Any:
-        """A plus sign that nobody escaped has become a space."""
-        return re.sub(r" (\d\d:?\d\d)$", r"+\1", given) if isinstance(given, str) else given
+    def _time(cls, given: Any) -> Any:
+        """A bare number is no time here, or 2026 were 34 minutes of 1970; an unescaped plus has become a space."""
+        if not isinstance(given, str) or "-" not in given[1:]:
+            return "no time"
+        return re.sub(r" (\d\d:?\d\d)$", r"+\1", given)
 
 
 @router.post(
@@ -92,9 +97,10 @@ async def start(request: Request, caller: Caller, workflow_id: str, wait: Wait =
     seconds = _seconds(wait)
     key = idempotency_key(request)
     given = await read_model(request, StartRun, optional=True)
-    started = await call(
-        start_runs, caller.tenant, workflow_id, [given.input], version=given.version, idempotency_key=key
-    )
+    with _pointing("/input"):
+        started = await call(
+            start_runs, caller.tenant, workflow_id, [given.input], version=given.version, idempotency_key=key
+        )
     (run,) = started.run_ids
     headers = {"Location": f"/v2/runs/{run}"} | replayed(started.replayed)
     if seconds and (over := await _finished(request, caller, run, seconds)) is not None:
@@ -166,6 +172,16 @@ async def cancel(request: Request, caller: Caller, run_id: str) -> Response:
         return {"id": run_id, "status": cancel_run(caller.tenant, run_id, connection=connection)}
 
     return await answered_once(request, caller, ["cancel", run_id], work, status=202)
+
+
+@contextmanager
+def _pointing(at: str) -> Iterator[None]:
+    """Problems of a part of the body point to it from the body's root, as those of a batch do."""
+    try:
+        yield
+    except InvalidInput as error:
+        error.details = [replace(each, path=at + each.path) for each in error.details]
+        raise
 
 
 def _seconds(wait: float | None) -> float:

@@ -39,7 +39,7 @@ def get_action(name: str) -> Action:
     action = _ACTIONS.get(name)
     if action is None:
         near = difflib.get_close_matches(name, _ACTIONS, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`nexusflow actions` lists them."
+        hint = f"Did you mean {' or '.join(near)}?" if near else "nexusflow actions, or GET /v2/actions, lists them."
         raise NotFound(f"There is no action '{name[:100]}'.", hint)
     return action
 

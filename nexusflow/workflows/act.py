@@ -103,7 +103,7 @@ def _validated(action: Action, given: dict[str, Any]) -> BaseModel:
         raise Permanent(
             "INVALID_STEP_INPUT",
             f"The input does not fit {action.name}: {shown}.",
-            f"See what it takes with: nexusflow actions {action.name}",
+            f"nexusflow actions {action.name}, or GET /v2/actions/{action.name}, shows what it takes.",
             details=problems[:50],
         ) from None
 

@@ -58,5 +58,7 @@ def open_file(tenant: str, reference: FileRef) -> Iterator[BinaryIO]:
             yield stream
     except storage.ObjectMissing as missing:
         raise Permanent(
-            "FILE_MISSING", f"The file {reference.name} is not kept here.", "Give it as input again: KEY=@FILE."
+            "FILE_MISSING",
+            f"The file {reference.name} is not kept here.",
+            "Give it as input again (KEY=@FILE, or POST /v2/files).",
         ) from missing

@@ -113,7 +113,7 @@ def _read(tenant: str, run: str, *, with_data: bool, whole: bool = False) -> Run
     with tenant_session(tenant) as connection:
         head = connection.execute(HEAD_WITH_DATA if with_data else HEAD, {"run": run}).mappings().first()
         if head is None:
-            raise NotFound(f"There is no run {run}.", "Check the id, and NEXUSFLOW_TENANT.")
+            raise NotFound(f"There is no run {run}.", "Check the id: it must be one of this tenant's.")
         version = str(head["version_id"])
         plan = plan_of(tenant, version)
         records = read_records(connection, plan, run)

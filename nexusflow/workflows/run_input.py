@@ -7,6 +7,7 @@ from nexusflow.schemas import validate
 from nexusflow.workflows.act import storable
 from nexusflow.workflows.definition import Definition
 
+LARGE = "Give large data as a file (KEY=@FILE, or POST /v2/files)."
 NOT_FITTING = "{} not fit the workflow's schema."
 SEE_SCHEMA = "See `input.schema` of the workflow."
 
@@ -29,7 +30,7 @@ def checked_value(schema: dict[str, Any], given: Any) -> dict[str, Any]:
         storable(value, "input")
     except StepError as error:
         is_large = error.code == "VALUE_TOO_LARGE"
-        raise InvalidInput(error.message, "Give large data as a file: KEY=@FILE." if is_large else error.hint) from None
+        raise InvalidInput(error.message, LARGE if is_large else error.hint) from None
     problems = [
         Problem(each.pointer, None, None, "INVALID_INPUT", each.message, each.hint or SEE_SCHEMA)
         for each in validate(schema, value)

@@ -108,9 +108,13 @@ def keep_version(
 
 def unknown_workflow(workflow: str) -> NotFound:
     """What is said of a workflow that is not there."""
-    return NotFound(f"There is no workflow {workflow[:80]}.", "List the workflows: nexusflow workflows list.")
+    return NotFound(
+        f"There is no workflow {workflow[:80]}.", "nexusflow workflows list, or GET /v2/workflows, shows them."
+    )
 
 
 def no_version(number: int | None) -> NotFound:
     """What is said of a version that is not there."""
-    return NotFound(f"The workflow has no version {number}.", "List its versions: nexusflow workflows versions NAME.")
+    return NotFound(
+        f"The workflow has no version {number}.", "nexusflow workflows versions, or GET …/versions, lists them."
+    )

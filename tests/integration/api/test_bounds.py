@@ -261,9 +261,43 @@ def test_the_reference_is_there_without_a_network(front: Front) -> None:
     front.refused(404, "NOT_FOUND", "GET", "/docs/nothing.js")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "place", "told", "hint"),
+    [
+        ("GET", "/v2/runs?per_page=0", None, "?per_page", "It must be at least 1.", ""),
+        ("GET", "/v2/runs?per_page=many", None, "?per_page", "It must be a whole number.", ""),
+        ("GET", "/v2/runs?since=2026", None, "?since", "It must be a time with its zone", ""),
+        ("GET", "/v2/runs?until=2026-01-31T00:00:00", None, "?until", "It must be a time with its zone", ""),
+        ("GET", "/v2/runs?sort=id", None, "?sort", "It must be '-accepted_at', ", ""),
+        ("GET", "/v2/runs?workflow=none", None, "?workflow", "There is no workflow none.", "GET /v2/workflows"),
+        ("GET", "/v2/runs?workflow=", None, "?workflow", "It must have at least 1 character", ""),
+        ("POST", "{run}", {"input": []}, "/input", "It must be an object.", ""),
+        ("POST", "{run}", {"version": "1"}, "/version", "It must be a whole number.", ""),
+        ("POST", "{run}", {"inptu": {}}, "/inptu", "'inptu' is not known here.", "Did you mean 'input'?"),
+        ("POST", "{run}:batch", {"inputs": [7]}, "/inputs/0", "It must be an object.", ""),
+        ("POST", "{run}:batch", {"inputs": []}, "/inputs", "It must have at least 1; it has 0.", ""),
+        ("POST", "/v2/workflows", {"source": "x", "publish": "yes"}, "/publish", "It must be true or false.", ""),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_words_of_json(
+    method: str, path: str, body: Any, place: str, told: str, hint: str, front: Front, workflow: str
+) -> None:
+    path = path.replace("{run}", f"/v2/workflows/{workflow}/run")
+    (problem,) = front.refused(422, "VALIDATION_ERROR", method, path, body)["details"]
+    assert problem["path"] == place
+    assert problem["message"].startswith(told)
+    assert hint in problem["hint"]
+
+
+def test_what_is_not_there_comes_with_what_is(front: Front) -> None:
+    assert "Did you mean http.request?" in front.refused(404, "NOT_FOUND", "GET", "/v2/actions/http.reqest")["hint"]
+    assert "this API key's tenant" in front.refused(404, "NOT_FOUND", "GET", "/v2/runs/1")["hint"]
+
+
 def test_metrics_count_requests_by_route_and_name_no_tenant(front: Front, cluster: Cluster) -> None:
     front.ask("GET", "/v2/runs/0199f0a1-2b4c-7d8e-8f90-a1b2c3d4e5f6")
     text = front.ask("GET", "/metrics").text
+    assert "_created" not in text
     assert re.search(r'nexusflow_http_requests_total\{method="GET",route="/v2/runs/\{run_id\}",status="404"\} \d', text)
     assert "nexusflow_database_up 1.0" in text
     assert cluster.tenant not in text

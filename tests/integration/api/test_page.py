@@ -1,5 +1,6 @@
 """The page's answers: what protects them, and what they say when something is wrong."""
 
+import re
 from collections.abc import Iterator
 
 import httpx2
@@ -90,6 +91,10 @@ def test_what_is_not_there_is_a_page_that_says_so(page: httpx2.Client, other: Fr
         answer = page.get(path)
         assert answer.status_code == 404, path
         assert "There is no" in answer.text
+        assert "NEXUSFLOW_" not in answer.text, "a browser has no environment"
+    shown = page.get(f"/runs/{missing}").text
+    assert re.search('class="tenant"[^>]*>tenant-a<', shown), "the tenant's name, as on every page"
+    assert "one of this" in shown
     assert page.get("/page/x/..%2F__init__.py").status_code == 404
     assert page.get("/?page=0").status_code == 422
     assert page.get("/?workflow=none").status_code == 404
