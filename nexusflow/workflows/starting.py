@@ -61,6 +61,8 @@ told AS (
 SELECT count(*) FROM made
 """
 
+_IS_THERE = sa.text("SELECT FROM runs WHERE id = :run")
+
 # Who notifies holds a lock of the whole server until its commit is done: so it is a transaction that waits for no disk.
 WAKE_UNWAITED = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('nexusflow_work', '')"
 
@@ -185,14 +187,23 @@ class _Start:
         with contextlib.suppress(ClusterUnusable), tenant_session(self.tenant):
             pass  # the pool notices here that its connections are dead, and renews all of them
         try:
-            return self._in_one_trip(values)
+            return self._in_one_trip(values) or self._is_done()
         except psycopg.errors.UniqueViolation:
             return True
+
+    def _is_done(self) -> bool:
+        """Whether the runs are there: the workflow may have been changed since they were started."""
+        with tenant_session(self.tenant) as connection:
+            return connection.execute(_IS_THERE, {"run": self.runs[0]}).first() is not None
 
     def _values(self, startable: Startable) -> dict[str, Any]:
         rows = []
         for run, value in zip(self.runs, self._checked(startable), strict=True):
-            inline, kept_at = stored(self.tenant, run, value)
+            if self.connection is None:
+                inline, kept_at = stored(self.tenant, run, value)
+            else:
+                # A storage is not waited for in a transaction; an input that stands in a definition is never huge.
+                inline, kept_at = orjson.dumps(value).decode(), None
             rows.append({"id": run, "input": inline and orjson.Fragment(inline), "input_at": kept_at})
         return {
             "tenant": self.tenant,

@@ -18,7 +18,6 @@ import sqlalchemy as sa
 from nexusflow.db.session import AWAY, control_session, tenant_session
 from nexusflow.errors import ClusterUnusable, NexusError
 from nexusflow.log import crash_fields, get_logger
-from nexusflow.storage import StorageAway
 from nexusflow.workflows.starting import start_runs
 from nexusflow.workflows.timing import Timing, latest_times, next_times
 
@@ -191,7 +190,14 @@ def _start_ticks() -> tuple[int, bool]:
     for tenant, ticks in _in_turn(by_tenant):
         if time.monotonic() > until:
             break
-        done = _start_some(tenant, ticks)
+        try:
+            done = _start_some(tenant, ticks)
+        except ClusterUnusable:
+            raise
+        except Exception as error:
+            # Of this tenant's, and tried again: the others' must not wait behind it.
+            log.error("schedule.ticks_failed", tenant=tenant, ticks=len(ticks), **crash_fields(error))
+            done = 0
         settled += done
         is_stuck = is_stuck or done < len(ticks)
     return settled, is_stuck
@@ -227,15 +233,11 @@ def _start_some(tenant: str, ticks: Sequence[dict[str, Any]]) -> int:
 
 
 def _start_schedule(connection: sa.Connection, tenant: str, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """A run for each tick of one schedule, or the same failure for all; nothing where it has to be tried again."""
+    """A run for each tick of one schedule, or the same failure for all."""
     workflow, inputs = str(rows[0].workflow_id), [row.input for row in rows]
     connection.exec_driver_sql("SAVEPOINT schedule")
     try:
         started = start_runs(tenant, workflow, inputs, trigger="schedule", connection=connection)
-    except StorageAway as error:
-        log.warning("schedule.later", tenant=tenant, workflow=workflow, error=str(error))
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT schedule")
-        return []
     except (ClusterUnusable, *AWAY):
         raise
     except NexusError as error:

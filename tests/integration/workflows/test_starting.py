@@ -304,6 +304,24 @@ def test_a_start_that_was_done_before_its_connection_broke_is_not_done_again(
     assert report.read_run(tenant, started.run_ids[0]).run.input == {"n": 6}
 
 
+def test_a_start_whose_answer_was_lost_is_answered_though_the_workflow_was_archived_since(
+    database: Database, tenant: str, workflow: WorkflowSummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nexusflow.workflows import starting
+
+    done = starting._Start._in_one_trip
+
+    def broken(start: Any, values: dict[str, Any]) -> bool:
+        if not done(start, values):
+            return False
+        library.archive_workflow(tenant, workflow.id)
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(starting._Start, "_in_one_trip", broken)
+    assert rows(database, "SELECT id::text FROM runs WHERE id = %s", *start_runs(tenant, workflow.id, [{}]).run_ids)
+    assert count(database, workflow) == 1
+
+
 def test_runs_started_in_a_callers_transaction_share_its_fate(
     database: Database, tenant: str, workflow: WorkflowSummary
 ) -> None:

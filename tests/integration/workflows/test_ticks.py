@@ -228,6 +228,31 @@ def test_a_zone_that_is_not_known_here_stops_that_schedule_alone(clockwork: Cloc
     assert clockwork.report(flows[0])[0].next_times == []
 
 
+def test_ticks_that_can_never_be_settled_hold_up_no_other_tenants(clockwork: Clockwork) -> None:
+    flows = [clockwork.publish("stuck", {"interval": "1h"}), clockwork.publish("fine", {"interval": "1h"}, tenant=1)]
+    for flow, late in zip(flows, (3610, 3605), strict=True):
+        clockwork.sleep(flow, late)
+    clockwork.rows.execute(
+        "CREATE FUNCTION refuse_tick() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON ticks FOR EACH ROW"
+        f" WHEN (NEW.workflow_id = '{flows[0]}') EXECUTE FUNCTION refuse_tick()"
+    )
+    try:
+        assert Ticker().step() == 1
+    finally:
+        clockwork.rows.execute("DROP TRIGGER refuse ON ticks; DROP FUNCTION refuse_tick")
+    assert [[each.state for each in clockwork.ticks(flow)] for flow in flows] == [["due"], ["started"]]
+
+
+def test_a_clock_waits_for_no_storage(clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(clockwork.cluster.changes, "storage_url", "file:///there/is/no/such/folder")
+    with clockwork.cluster.active():
+        workflow = clockwork.publish("large", {"interval": "1h", "input": {"region": "x" * 300_000}})
+        clockwork.sleep(workflow, 3601)
+        assert Ticker().step() == 1
+    assert [each.state for each in clockwork.ticks(workflow)] == ["started"]
+
+
 @pytest.mark.parametrize(
     ("misfire", "expected"),
     [
