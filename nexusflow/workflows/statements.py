@@ -57,6 +57,11 @@ UPDATE segments SET attempts = 0, losses = 0, verdict = NULL, deadline = now() +
 WHERE run_id = %(run)s AND segment = %(segment)s AND item = %(item)s AND lo = %(lo)s
 """
 
+STAY = """
+UPDATE segments SET deadline = greatest(deadline, now() + make_interval(secs => %(seconds)s))
+WHERE run_id = %(run)s AND segment = %(segment)s AND item = %(item)s AND lo = %(lo)s
+"""
+
 END_RUN = """
 UPDATE runs SET ending = %(status)s, ending_at = now(), cause = %(cause)s, error = %(error)s::jsonb
 WHERE id = %(run)s AND ending IS NULL AND status IN ('queued', 'running')

@@ -6,17 +6,24 @@ longer the row's own writes nothing (``FenceLost``).
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import psycopg
 
-from nexusflow.db.session import Pipeline, tenant_pipeline
+from nexusflow.db.session import DATABASE_DOWN, Pipeline, tenant_pipeline
 from nexusflow.settings import get_settings
+from nexusflow.storage import StorageAway
 from nexusflow.workflows import statements as sql
 from nexusflow.workflows.counters import count, count_run, count_steps
 from nexusflow.workflows.values import Kept, kept_rows, reference, stored
+
+
+STAY_SECONDS = 60.0
+"""How long a record that could not be written may wait for its next try."""
 
 
 class FenceLost(Exception):
@@ -273,7 +280,8 @@ def succeed(claim: Claim, output: Any) -> None:
     if isinstance(output, Kept):
         parameters: dict[str, Any] = {"output": None, "output_at": output.key}
     else:
-        inline, key = stored(claim.hint.tenant, claim.hint.run, output)
+        with _staying(claim):
+            inline, key = stored(claim.hint.tenant, claim.hint.run, output)
         parameters = {"output": inline, "output_at": key}
     with _held(claim) as pipeline:
         pipeline.begin()
@@ -328,7 +336,24 @@ def _rows_json(claim: Claim, rows: list[Row]) -> str | None:
     """The records as JSON, their large values kept in the storage first: no transaction is open yet."""
     if not rows:
         return None
-    return kept_rows(claim.hint.tenant, claim.hint.run, [row.__dict__ for row in rows]).decode()
+    with _staying(claim):
+        return kept_rows(claim.hint.tenant, claim.hint.run, [row.__dict__ for row in rows]).decode()
+
+
+@contextmanager
+def _staying(claim: Claim) -> Iterator[None]:
+    """While the storage is away, what is done waits to be recorded: it does not hang, and is not to be done again.
+
+    Raises StorageAway, and FenceLost where the segment is another's by now.
+    """
+    try:
+        yield
+    except StorageAway:
+        with suppress(*DATABASE_DOWN), _held(claim) as pipeline:
+            pipeline.begin(synchronous=False)
+            pipeline.run(sql.HOLD, claim.key)
+            pipeline.run(sql.STAY, claim.key | {"seconds": STAY_SECONDS})
+        raise
 
 
 def _count(recorded: psycopg.Cursor[Any] | None) -> None:

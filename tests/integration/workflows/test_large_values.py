@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,9 @@ def test_a_storage_that_is_away_is_waited_for(make_cluster: MakeCluster, vendor:
     cluster.until(lambda: bool(vendor.of(run)), "the vendor was called")
     away = _folder(cluster).rename(cluster.folder / "away")
     cluster.until(lambda: cluster.processes["worker"].says("database.away"), "the record is tried")
+    with psycopg.connect(cluster.database.owner_url) as owner:  # as if it had been away for the step's whole timeout
+        owner.execute("UPDATE segments SET deadline = now() + interval '1.2 seconds' WHERE state = 'leased'")
+    time.sleep(2.5)
     away.rename(_folder(cluster))
     record = cluster.finish(run)
     assert (record.status, record.output) == ("succeeded", 1)
