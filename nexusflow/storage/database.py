@@ -3,9 +3,7 @@
 import io
 from typing import BinaryIO
 
-import psycopg
-
-from nexusflow.db.session import tenant_pipeline
+from nexusflow.db.session import AWAY, tenant_pipeline
 from nexusflow.errors import ClusterUnusable
 from nexusflow.storage.keys import Key, ObjectMissing, StorageAway
 
@@ -77,7 +75,7 @@ class _explained:  # noqa: N801 - reads as a word: with _explained()
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, StorageAway):
             return
-        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        if isinstance(error, AWAY):
             raise StorageAway(str(error).strip().splitlines()[0] if str(error).strip() else "the connection was lost")
         if isinstance(error, ClusterUnusable):
             raise StorageAway(error.message, error.hint) from error

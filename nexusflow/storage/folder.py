@@ -78,7 +78,7 @@ def stream(key: Key) -> BinaryIO:
 def delete_month(month: str) -> int:
     """Delete a month's files; says how many."""
     with _explained():
-        folder = root() / month
+        folder = _mounted() / month
         count = sum(len(files) for _, _, files in os.walk(folder))
         shutil.rmtree(folder, ignore_errors=not folder.exists())
     return count

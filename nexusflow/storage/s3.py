@@ -139,8 +139,8 @@ class _Body(io.RawIOBase):
 
 
 def delete_month(month: str) -> int:
-    """Delete a month's objects; says how many."""
-    where, count = place(), 0
+    """Delete a month's objects; says how many. Raises StorageAway also where some of them could not be deleted."""
+    where, count, errors = place(), 0, list[dict[str, Any]]()
     with _explained():
         pages = _client(where).get_paginator("list_objects_v2")
         found = pages.paginate(
@@ -150,7 +150,10 @@ def delete_month(month: str) -> int:
             names = [{"Key": each["Key"]} for each in page.get("Contents", [])]
             if names:
                 answer = _client(where).delete_objects(Bucket=where.bucket, Delete={"Objects": names, "Quiet": True})
-                count += len(names) - len(answer.get("Errors", []))
+                count += len(names)
+                errors += answer.get("Errors", [])
+    if errors:  # whoever asked must not forget the month, or they stay for ever
+        raise StorageAway(f"{len(errors)} objects of {month} were not deleted: {errors[0].get('Code')}.")
     return count
 
 

@@ -52,18 +52,25 @@ def old_months() -> list[OldMonth]:
 def prune() -> Pruned:
     """Delete what is past its retention; two at once do nothing twice. Raises ClusterUnusable, StorageAway.
 
-    A month's objects go before the rows that name them: what breaks off is finished by the next call.
+    A month's objects go before the rows that name them: what breaks off is finished by the next call. A storage that is
+    away holds back those rows alone.
     """
-    gone = Pruned()
+    gone, away = Pruned(), list[storage.StorageAway]()
     for row in _old_months():
         if row.live:
             gone.held.append(_name(row.month))
             continue
-        gone.objects += storage.delete_month(row.month)
+        try:
+            gone.objects += storage.delete_month(row.month)
+        except storage.StorageAway as error:
+            away.append(error)
+            continue
         gone.chunks += _prune_chunks(row.month)
         if _call(PRUNE_MONTH, month=row.month).scalar_one():
             gone.months.append(_name(row.month))
     _prune_rows(gone)
+    if away:
+        raise away[0]
     return gone
 
 

@@ -21,7 +21,6 @@ from nexusflow.workflows import statements as sql
 from nexusflow.workflows.counters import count, count_run, count_steps
 from nexusflow.workflows.values import Kept, kept_rows, reference, stored
 
-
 STAY_SECONDS = 60.0
 """How long a record that could not be written may wait for its next try."""
 

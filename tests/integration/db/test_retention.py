@@ -146,6 +146,21 @@ def test_a_folders_objects_go_too(owned: Database, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"{month_before(1):%Y-%m}"]
 
 
+def test_a_storage_that_is_away_holds_back_its_months_alone(owned: Database, tmp_path: Path) -> None:
+    add_month(owned, month_before(6))
+    with psycopg.connect(owned.runtime_url) as runtime:
+        act_as(runtime, owned.tenant_a)
+        runtime.execute(
+            "INSERT INTO idempotency_keys VALUES (%s, 'old', '', '{}', now() - interval '8 days')", (owned.tenant_a,)
+        )
+    away = (tmp_path / "not-mounted").as_uri()
+    with settings_of(owned, retention_days=90, storage_url=away), pytest.raises(storage.StorageAway):
+        retention.prune()
+    with psycopg.connect(owned.owner_url) as owner:
+        left = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM idempotency_keys)"
+        assert owner.execute(left).fetchone() == (1, 0)
+
+
 def test_the_control_role_cannot_drop_what_is_young_or_lives(owned: Database) -> None:
     young, old = month_before(2), month_before(6)
     add_month(owned, young)

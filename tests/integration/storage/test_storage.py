@@ -16,9 +16,10 @@ from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from nexusflow import storage
+from nexusflow.db.session import runtime_engine
 from nexusflow.errors import ClusterUnusable, Permanent
-from nexusflow.settings import Settings, use_settings
-from nexusflow.storage import folder
+from nexusflow.settings import Settings, get_settings, use_settings
+from nexusflow.storage import folder, s3
 from nexusflow.workflows import values
 from tests.servers.databases import Database
 
@@ -106,6 +107,25 @@ def test_a_months_objects_go_and_no_others(kind: str, database: Database) -> Non
             storage.get(tenant, key)
 
 
+def test_what_was_not_deleted_is_not_forgotten(bucket: str, database: Database, tmp_path: Path) -> None:
+    tenant = str(database.tenant_a)
+
+    def refuse_one(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["Errors"] = [{"Key": "some/prefix/2026-03/x", "Code": "AccessDenied"}]
+
+    with stored_at(database, bucket):
+        storage.put(tenant, RUN, b"kept", month=AT)
+        events = s3._client(s3.place()).meta.events
+        events.register("after-call.s3.DeleteObjects", refuse_one)
+        try:
+            with pytest.raises(storage.StorageAway, match="AccessDenied"):
+                storage.delete_month(AT)
+        finally:
+            events.unregister("after-call.s3.DeleteObjects", refuse_one)
+    with stored_at(database, f"file://{tmp_path}/not-mounted"), pytest.raises(storage.StorageAway):
+        storage.delete_month(AT)
+
+
 def test_s3_takes_a_large_object_in_parts(bucket: str, database: Database) -> None:
     tenant, data = str(database.tenant_a), b"0123456789abcdef" * 1_100_000
     with stored_at(database, bucket):
@@ -151,6 +171,25 @@ def test_what_is_away_or_damaged_says_so(database: Database, tmp_path: Path, buc
     for wrong in ("ftp://x/y", "s3://", "file://relative", "file:///", "nonsense"):
         with stored_at(database, wrong), pytest.raises(ClusterUnusable):
             storage.put(tenant, RUN, b"x")
+
+
+def test_a_pool_with_no_connection_left_is_a_storage_that_is_away(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that waits for a large value is tried again then, and not failed for a defect."""
+    tenant = str(database.tenant_a)
+    with stored_at(database, None):
+        key = storage.put(tenant, RUN, b"value")
+        engine = runtime_engine()
+        monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+        held = [engine.raw_connection() for _ in range(2 * get_settings().database_pool_size)]
+        try:
+            with pytest.raises(storage.StorageAway):
+                storage.get(tenant, key)
+        finally:
+            for each in held:
+                each.close()
+            engine.dispose()
 
 
 def test_a_put_that_was_killed_half_way_is_completed(database: Database) -> None:
