@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import psycopg
 from celery.beat import Scheduler
@@ -14,6 +15,8 @@ from nexusflow.workers.processes import PassingPresence, Presence
 from nexusflow.workflows.dispatch import Dispatcher, listen
 
 log = get_logger(__name__)
+FIRST_AFTER = timedelta(minutes=5)
+"""When an entry is due for the first time, if it is not due more often."""
 
 
 class DispatchLoop(threading.Thread):
@@ -56,6 +59,10 @@ class DispatchScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types
         super().setup_schedule()
         self.install_default_entries(self.data)
         self.merge_inplace(self.app.conf.beat_schedule)
+        for name in self.app.conf.beat_schedule:
+            # The table is in memory alone: a beat that never lives for a whole period would never come to an entry.
+            entry = self.data[name]
+            entry.last_run_at += min(FIRST_AFTER - entry.schedule.run_every, timedelta())
         self._loop = DispatchLoop()
         self._loop.start()
 
