@@ -3,13 +3,21 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
+import typer
 from rich.console import Console
+from rich.segment import Segment
+
+from nexusflow.errors import InvalidInput
 
 PLAIN_WIDTH = 140
 """Columns of a table that is written to a file or a pipe."""
+_HARMLESS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+"""Vendors, tenants and messages give texts that are shown; none of them may steer a terminal."""
 
 
 class _Console(Console):
@@ -18,6 +26,11 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Write no more."""
         silence(self.file)
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        return super()._render_buffer(
+            each if each.control else Segment(each.text.translate(_HARMLESS), each.style) for each in buffer
+        )
 
 
 def silence(stream: Any) -> None:
@@ -62,10 +75,22 @@ def say(text: str = "", style: str | None = None, *, to: Console | None = None) 
     (to or err()).print(text, style=style, soft_wrap=True)
 
 
+def _plain(value: Any) -> str:
+    """A moment as ISO 8601 in UTC, as the API gives it; all else as text."""
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+
+
+def is_sure(question: str, doing: str) -> bool:
+    """Ask on the terminal. Raises InvalidInput where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{doing} has to be confirmed, and nobody can be asked here.", "Add --yes.")
+    return typer.confirm(question, err=True)
+
+
 def print_json(document: Any) -> None:
     """The one JSON document that ``--json`` promises, on standard output."""
     try:
-        sys.stdout.write(json.dumps(document, ensure_ascii=True, indent=2, default=str) + "\n")
+        sys.stdout.write(json.dumps(document, ensure_ascii=True, indent=2, default=_plain) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)

@@ -3,11 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import typer
-
 from nexusflow.cli import exits
 from nexusflow.cli.clusters import readable_cluster
-from nexusflow.cli.console import out, print_json, say
+from nexusflow.cli.console import is_sure, out, print_json, say
 from nexusflow.errors import InvalidInput, NotFound
 from nexusflow.operations import dead_letters
 from nexusflow.operations.dead_letters import DeadLetter, Letters, queue_named, read_letters
@@ -68,7 +66,7 @@ class Settling:
     def _ask(self, queue: str, number: int) -> None:
         if self.as_json:
             raise InvalidInput("With --json nobody is asked.", "Add --yes to drop the letters.")
-        if not typer.confirm(f"Remove {number:,} dead letters of {queue} for good?", err=True):
+        if not is_sure(f"Remove {number:,} dead letters of {queue} for good?", "Dropping"):
             raise InvalidInput("Nothing was removed.")
 
     def _tell(self, queue: str, found: Letters) -> int:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from typer.exceptions import Abort
+
 from nexusflow.cli.console import print_json, say, silence
 from nexusflow.cli.problems import show_problems
 from nexusflow.errors import ClusterUnusable, InvalidInput, NexusError
@@ -51,7 +53,7 @@ def perform(command: Callable[[], int], *, as_json: bool = False, failed: Failed
         return command()
     except NexusError as error:
         return _refuse(error, as_json=as_json, failed=failed)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # the second by Ctrl-C or Ctrl-D at a question
         _refuse(NexusError("INTERRUPTED", "Interrupted.", status=499), as_json=as_json, failed=failed)
         return INTERRUPTED
     except OSError as error:

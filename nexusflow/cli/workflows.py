@@ -1,18 +1,16 @@
 """``nexusflow workflows``: what is saved."""
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
-import typer
 from rich.text import Text
 
 from nexusflow.cli import exits
 from nexusflow.cli.clusters import readable_cluster
-from nexusflow.cli.console import out, print_json, print_text, say
+from nexusflow.cli.console import is_sure, out, print_json, print_text, say
 from nexusflow.cli.records import document, gathered, local, show_rest, show_table
 from nexusflow.cli.sources import check_source, read_source, show_invalid
-from nexusflow.errors import Conflict, InvalidDefinition, InvalidInput, NotFound
+from nexusflow.errors import Conflict, InvalidDefinition, NotFound
 from nexusflow.workflows import library
 from nexusflow.workflows.library import VersionDiff, WorkflowDetail, WorkflowSummary
 
@@ -174,7 +172,7 @@ def delete(name: str, *, sure: bool, as_json: bool) -> int:
     """Delete a workflow, once the person is sure."""
     with readable_cluster() as cluster:
         workflow = library.read_workflow(cluster.tenant, library.find_workflow(cluster.tenant, name)).workflow
-        if not sure and not _is_sure(f"Delete {workflow.name} ({workflow.latest_version} versions)?"):
+        if not sure and not is_sure(f"Delete {workflow.name} ({workflow.latest_version} versions)?", "Deleting"):
             say("Nothing was deleted.")
             return exits.INVALID
         library.delete_workflow(cluster.tenant, workflow.id)
@@ -183,12 +181,6 @@ def delete(name: str, *, sure: bool, as_json: bool) -> int:
     else:
         say(f"{workflow.name} is deleted. What runs goes on; its runs stay readable.", "bold green")
     return exits.SUCCEEDED
-
-
-def _is_sure(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise InvalidInput("Deleting has to be confirmed, and nobody can be asked here.", "Add --yes.")
-    return typer.confirm(question, err=True)
 
 
 def show_versions(name: str, *, limit: int, as_json: bool) -> int:

@@ -1,11 +1,16 @@
 """Outputs that cannot be written: full, closed, or gone."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nexusflow.cli import exits
+from nexusflow.cli.console import is_sure, out, say
+from nexusflow.errors import InvalidInput
 
 PROGRAM = [sys.executable, "-m", "nexusflow.cli"]
 DEV_FULL = Path("/dev/full")
@@ -47,3 +52,19 @@ def test_a_terminal_without_unicode_gets_plain_signs() -> None:
     )
     assert done.stdout.isascii()
     assert done.stdout.startswith(b"+  python")
+
+
+def test_a_text_from_elsewhere_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("red \x1b[31m, a title \x1b]0;x\x07, \x9b2J", to=out())
+    assert capsys.readouterr().out == "red \\x1b[31m, a title \\x1b]0;x, \\x9b2J\n"
+
+
+def test_a_question_that_nobody_answers_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="Dropping has to be confirmed, and nobody can be asked here"):
+        is_sure("Drop it?", "Dropping")
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as terminal, monkeypatch.context() as there:
+        os.write(ours, b"\x04")  # Ctrl-D
+        there.setattr(sys, "stdin", terminal)
+        assert exits.perform(lambda: int(is_sure("Drop it?", "Dropping"))) == exits.INTERRUPTED
+    os.close(ours)
