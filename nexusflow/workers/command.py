@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from nexusflow.queues import QUEUE_NAMES, pool_for
 from nexusflow.workers.draining import drain
-from nexusflow.workers.names import free_name, hold_name
+from nexusflow.workers.names import free_name
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 _NAMELESS = "celery"
@@ -31,11 +31,10 @@ class Worker(CeleryWorker):  # type: ignore[misc]  # Celery has no types
             options["concurrency"] = slots
         name, _, host = (hostname or "").partition("@")
         if name in ("", _NAMELESS):
-            hostname = free_name("-".join(queues) if len(queues) < len(QUEUE_NAMES) else "worker", host)
-        else:
-            hold_name(str(hostname))
+            name = "-".join(queues) if len(queues) < len(QUEUE_NAMES) else "worker"
         self.served = queues
-        super().__init__(app, hostname, **options)
+        # RabbitMQ gives a name's own queue to one worker, and each other of that name would end again and again.
+        super().__init__(app, free_name(name, host), **options)
 
     def install_platform_tweaks(self, worker: Any) -> None:
         """Celery's signal handlers, and before them ours: the second request to end is the last one."""

@@ -4,6 +4,7 @@ Celery acknowledges an undecodable message away, and one whose body has another 
 message is looked at before it is handed on, so that whatever is refused is refused before it is acknowledged.
 """
 
+import functools
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +21,26 @@ RUNS_SEGMENT = ".run_segment"
 _ARGUMENTS = (str, str, int, str, int)
 """Of ``run_segment``: tenant, run, segment, item, lo; the last two may be left out."""
 _LEAST_ARGUMENTS = 3
+BACK_SECONDS = 1.0
+"""How often a broker that is away is tried. Celery's own pauses grow to half a minute, in which all would wait."""
+_NATIVE_DELAYS = "DelayedDelivery"
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
-    """A consumer that refuses what it cannot hand on."""
+    """A consumer that refuses what it cannot hand on, and is soon back when its broker is."""
+
+    class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]  # Celery has no types
+        """Celery's steps, without the one that would make 28 queues and exchanges for delays: ours are rows."""
+
+        default_steps = tuple(
+            each for each in CeleryConsumer.Blueprint.default_steps if not str(each).endswith(_NATIVE_DELAYS)
+        )
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, however long it takes."""
+        pauses = {"interval_start": BACK_SECONDS, "interval_step": 0.0, "interval_max": BACK_SECONDS}
+        conn.ensure_connection = functools.partial(conn.ensure_connection, **pauses)
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """The function that gets each message."""

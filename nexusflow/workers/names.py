@@ -1,6 +1,5 @@
 """Node names: no two processes of a cluster have the same one on a machine, whatever starts them."""
 
-import contextlib
 import hashlib
 import os
 import socket
@@ -29,12 +28,6 @@ def free_name(kind: str, host: str = "") -> str:
     except (OSError, NexusError):
         pass  # a name is not worth a worker
     return f"{kind}-{os.getpid()}@{host}"
-
-
-def hold_name(name: str) -> None:
-    """Keep a name that somebody chose from ``free_name`` for as long as this process lives."""
-    with contextlib.suppress(OSError, NexusError):
-        _take(name)
 
 
 def _take(name: str) -> bool:

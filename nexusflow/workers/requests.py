@@ -124,9 +124,14 @@ class ShownRequest(Request):  # type: ignore[misc]  # Celery has no types
         return done
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
-        """Send an event; a result is told in words, for it is a list of the segments that follow."""
+        """Send an event; a result is told in words, for it is a list of the segments that follow.
+
+        Each event names its task: who begins to watch while it runs has not seen that it was received.
+        """
         if type == "task-succeeded":
             fields["result"] = _told(fields.get("result"))
+        if self.is_watched:
+            fields = {"name": self.name, "args": self.argsrepr} | fields
         super().send_event(type, **fields)
 
 

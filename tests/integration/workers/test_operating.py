@@ -1,6 +1,8 @@
 """What an operator types: workers by queue, beat, Flower and ``inspect``, from any folder, on both kinds of broker."""
 
 import json
+import re
+import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,12 +57,14 @@ def test_an_operators_commands_work_from_any_folder(
 ) -> None:
     operator, port = make_operator(), free_port()
     twin = operator.celery(
-        "worker", "-Q", "integration,notification", "-n", "own@%h", "-P", "prefork", "-c", "1", "-l", "INFO"
+        "worker", "-Q", "integration,notification", "-n", "own@%h", "-P", "prefork", "-c", "2", "-l", "INFO"
     )
     integration = operator.worker("-Q", "integration", "-c", "8")
     operator.celery("beat")
+    early = slow_run(operator, slow_vendor)
+    operator.cluster.until(lambda: slow_vendor.keys(early)["slow"] == 1, "a slow step runs before Flower watches", 30)
     operator.celery("flower", f"--port={port}", name="flower", FLOWER_UNAUTHENTICATED_API="true")
-    second = operator.worker("-Q", "integration")
+    second = operator.worker("-Q", "integration", "-n", "integration@%h")
     operator.cluster.until(lambda: flower_answers(port), "Flower knows workers", 30)
     for each in (integration, twin):
         operator.cluster.until(lambda each=each: each.says("{task} enabled by remote"), "Flower watches", 30)
@@ -74,31 +78,47 @@ def test_an_operators_commands_work_from_any_folder(
         active = asked.result()
     slow_vendor.release()
     operator.cluster.finish(run)
+    operator.cluster.finish(early)
 
     named = {each["name"].partition("@")[0]: each for each in shown["workers"]}
     kinds = {name: (each["queues"], each["pool"], each["slots"]) for name, each in named.items()}
     assert kinds["integration"] == (["integration"], "threads", 8)
-    assert kinds["own"] == (["integration", "notification"], "prefork", 1)
+    assert kinds["own"] == (["integration", "notification"], "prefork", 2)
     assert "beat" in named
     assert integration.says("integration@")
-    assert second.says("integration-2@")
+    assert second.says("integration-2@"), "one name is one worker's, whoever chose it"
     assert second.says("concurrency: 32 (thread)")
     assert twin.says("own@")
-    (running,) = [task for each in shown["workers"] for task in each["running"]]
-    assert (running["tenant"], running["run"], running["step"]) == ("tenant-a", run, "before → ask → slow")
-    assert running["since"]
+    assert not integration.says("native delayed delivery"), "Celery's queues for delays are not made"
+    running = {task["run"]: task for each in shown["workers"] for task in each["running"]}
+    assert set(running) == {early, run}
+    assert (running[run]["tenant"], running[run]["step"]) == ("tenant-a", "before → ask → slow")
+    assert running[run]["since"]
 
-    (task,) = [task for tasks in json.loads(active).values() for task in tasks]
+    (task,) = [task for tasks in json.loads(active).values() for task in tasks if task["args"]["run"] == run]
     assert task["name"] == "tasks.integration.run_segment"
     assert task["args"] == {"tenant": "tenant-a", "run": run, "step": "before → ask → slow"}
 
-    operator.cluster.until(lambda: '"SUCCESS"' in flower(port, "/api/tasks"), "Flower saw it end")
+    operator.cluster.until(
+        lambda: all(f"run='{each}'" in flower(port, "/api/tasks") for each in (early, run)), "Flower saw both end"
+    )
+    operator.cluster.until(lambda: '"STARTED"' not in flower(port, "/api/tasks"), "nothing runs")
     seen = flower(port, "/api/tasks")
     tasks: list[dict[str, Any]] = list(json.loads(seen).values())
-    assert {task["state"] for task in tasks} == {"SUCCESS"}
-    assert {task["args"] for task in tasks} == {f"(tenant='tenant-a', run='{run}', step='before → ask → slow')"}
+    assert {(task["state"], task["name"]) for task in tasks} == {("SUCCESS", "tasks.integration.run_segment")}
+    shows = "(tenant='tenant-a', run='{}', step='before → ask → slow')"
+    assert {task["args"] for task in tasks} == {shows.format(each) for each in (early, run)}
     assert SECRET not in seen + active
     assert 'data-column="args"' in flower(port, "/tasks")
+
+
+def test_a_worker_tries_its_broker_every_second(make_operator: Callable[..., Operator]) -> None:
+    operator = make_operator(broker=f"redis://127.0.0.1:{free_port()}/0")
+    worker = operator.celery("worker", "-Q", "integration", "-l", "INFO")
+    operator.cluster.until(lambda: worker.says("(4/None)"), "it tried four times", 20)
+    assert set(re.findall(r"Trying again in (\S+) sec", worker.log.read_text())) == {"1.00"}
+    operator.signal(worker, signal.SIGTERM)
+    assert operator.ends(worker) == 0
 
 
 def test_workers_on_valkey_are_seen_and_asked(
