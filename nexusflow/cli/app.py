@@ -14,7 +14,7 @@ from nexusflow.cli import console, exits, groups, operating
 
 app = typer.Typer(
     name="nexusflow",
-    help="Write a workflow as a file, check it, run it to its end.",
+    help="Write workflows as files, check and run them; run the cluster that does the work.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,14 +22,15 @@ app = typer.Typer(
 )
 app.add_typer(groups.workflows, name="workflows")
 app.add_typer(groups.runs, name="runs")
-app.add_typer(groups.keys, name="keys")
-app.add_typer(operating.queues, name="queues")
-app.command("workers")(operating.workers)
+OPERATING = "For operators"
+app.add_typer(groups.keys, name="keys", rich_help_panel=OPERATING)
+app.add_typer(operating.queues, name="queues", rich_help_panel=OPERATING)
+app.command("workers", rich_help_panel=OPERATING)(operating.workers)
 schedules = typer.Typer(help="See what starts by the clock: next times, last ticks.", invoke_without_command=True)
 app.add_typer(schedules, name="schedules")
 
 db = typer.Typer(help="Look after the database: upgrade, back up, restore, prune.", no_args_is_help=True)
-app.add_typer(db, name="db")
+app.add_typer(db, name="db", rich_help_panel=OPERATING)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 File = Annotated[str, typer.Argument(metavar="FILE", help="The workflow's file (YAML or JSON).", show_default=False)]
@@ -75,7 +76,7 @@ def _root(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Write a workflow as a file, check it, run it to its end."""
+    """Write workflows as files, check and run them; run the cluster that does the work."""
 
 
 @app.command()
@@ -229,7 +230,7 @@ def prune(
     return exits.perform(functools.partial(work, dry_run=dry_run, as_json=as_json), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=OPERATING)
 def doctor(as_json: AsJson = False) -> int:
     """Check what is set up, what is wrong, and what to do. Exit code 3 when something that is needed fails."""
     from nexusflow.cli.examine import show_diagnosis

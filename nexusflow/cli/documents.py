@@ -27,9 +27,12 @@ def refused_run_document(error: NexusError, run: str | None) -> dict[str, Any]:
 
 
 def shown_run_document(report: RunReport, events: list[EventReport]) -> dict[str, Any]:
-    """What ``runs show --json`` gives: the same, and more."""
+    """What ``runs show --json`` gives: the same, and all that the API gives of a run."""
     run = report.run
     return run_document(report) | {
+        "id": run.id,
+        "workflow_id": run.workflow_id,
+        "trigger": run.trigger,
         "workflow": run.workflow,
         "version": run.version,
         "ending": run.ending,
@@ -52,6 +55,7 @@ def step_document(step: StepReport) -> dict[str, Any]:
     return {
         "step": step.path,
         "type": step.type,
+        "nesting": step.nesting,
         "state": step.state,
         "attempts": step.attempts,
         "started_at": _time(step.started_at),
@@ -60,6 +64,7 @@ def step_document(step: StepReport) -> dict[str, Any]:
         "counts": step.counts,
         "items": {"done": progress.done, "failed": progress.failed, "total": progress.total} if progress else None,
         "branch": step.branch,
+        "retry_at": _time(step.retry_at),
         "note": step.note or None,
         "errors": [{"item": each.item or None, "error": each.error} for each in step.failures],
     }

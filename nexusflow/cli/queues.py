@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -54,7 +53,7 @@ def document(found: QueuesState) -> dict[str, Any]:
 
 
 def _table(found: QueuesState) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("Queue")
     for title in ("Ready", "Oldest", "Running", "Waiting", "In broker", "Dead", "Workers", "Done/s"):
         table.add_column(title, justify="right")

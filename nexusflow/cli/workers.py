@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -70,7 +69,7 @@ def _worker(each: WorkerState) -> dict[str, Any]:
 
 
 def _table(found: WorkersState) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("Name", "State", "Queues", "Pool"):
         table.add_column(title)
     for title in ("Busy", "Done", "Done/s", "Seen"):

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from api.shapes import RunView, StepView
 from nexusflow.workflows import library
 from nexusflow.workflows.starting import start_runs
 from tests.integration.workflows.definitions import source
@@ -97,6 +98,9 @@ def test_watching_a_run_to_its_end(nexusflow: Nexusflow, database: Database, run
     watched = nexusflow("runs", "watch", runs[0], "--json")
     later.join()
     assert (watched.code, watched.json["status"]) == (0, "succeeded")
+    shown = nexusflow("runs", "show", runs[0], "--json").json
+    assert set(RunView.model_fields) <= set(shown), "all that the API gives of a run"
+    assert set(StepView.model_fields) == set(shown["steps"][0]) == set(watched.json["steps"][0])
     assert f"Run {runs[0]} of test-watching-a-run-to-its-end, version 1." in watched.err
     end(database, runs[1], "failed")
     again = nexusflow("runs", "watch", runs[1])
@@ -138,14 +142,14 @@ def test_watching_all_runs(
     assert plain.stdout is not None
     first = [json.loads(process.stdout.readline()) for _ in runs]
     assert [(each["id"], each["status"]) for each in first] == [(run, "queued") for run in runs]
+    assert all(run in plain.stdout.readline() for run in runs), "both have begun before anything happens"
     end(database, runs[1], "failed")
     changed = json.loads(process.stdout.readline())
     assert (changed["id"], changed["status"], changed["error_message"]) == (runs[1], "failed", "it broke at ***")
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[1] == ""
     assert process.returncode == 0
-    lines = [plain.stdout.readline() for _ in range(4)]
-    assert f"{runs[1]} test-watching-all-runs failed in " in lines[3]
+    assert f"{runs[1]} test-watching-all-runs failed in " in plain.stdout.readline()
     plain.stdout.close()
     end(database, runs[2], "succeeded")
     assert plain.wait(20) == 0, "its reader is gone"

@@ -1,11 +1,13 @@
 """How outputs are laid out."""
 
+import datetime
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from nexusflow.cli.console import out
+from nexusflow.cli.console import out, print_json
 from nexusflow.cli.render import duration
 from nexusflow.cli.results import show_output
 
@@ -51,3 +53,9 @@ def test_durations() -> None:
 def test_what_is_no_terminal_gets_no_colour(capfd: pytest.CaptureFixture[str]) -> None:
     out().print("x", style="bold red")
     assert capfd.readouterr().out == "x\n"
+
+
+def test_moments_for_programs_are_written_as_the_api_writes_them(capfd: pytest.CaptureFixture[str]) -> None:
+    india = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
+    print_json({"at": datetime.datetime(2026, 1, 31, 9, 0, tzinfo=india)})
+    assert json.loads(capfd.readouterr().out) == {"at": "2026-01-31T03:30:00+00:00"}
