@@ -26,6 +26,8 @@ log = get_logger(__name__)
 Mark = TypeVar("Mark")
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Does work that blocks elsewhere, a few at a time."""
+Pace = Callable[[], float]
+"""The least seconds between two looks of a feed: the more feeds there are, the longer."""
 
 
 def frame(data: Any, *, event: str = "", position: str = "") -> bytes:
@@ -37,13 +39,13 @@ def frame(data: Any, *, event: str = "", position: str = "") -> bytes:
 class Feed(Generic[Mark]):
     """Frames in order of arrival, each with a number; ``first`` is that of the oldest kept."""
 
-    def __init__(self, in_thread: InThread, seconds: float) -> None:
+    def __init__(self, in_thread: InThread, seconds: float, pace: Pace) -> None:
         self.readers = 0
         self.is_over = False
         self.is_away = False
         self.first = 0
         self._frames: deque[tuple[Mark, bytes]] = deque()
-        self._in_thread, self._seconds = in_thread, seconds
+        self._in_thread, self._seconds, self._pace = in_thread, seconds, pace
         self._stir = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -92,7 +94,7 @@ class Feed(Generic[Mark]):
 
     async def _follow(self) -> None:
         while not self.is_over:
-            await asyncio.sleep(AWAY_SECONDS if self.is_away else self._seconds)
+            await asyncio.sleep(max(AWAY_SECONDS if self.is_away else self._seconds, self._pace()))
             number = self.next
             try:
                 await self._look()
@@ -121,8 +123,8 @@ class RunFeed(Feed[tuple[Position, Position]]):
     Who has read up to ``floor`` or further misses nothing by joining.
     """
 
-    def __init__(self, in_thread: InThread, tenant: str, run: str) -> None:
-        super().__init__(in_thread, RUN_SECONDS)
+    def __init__(self, in_thread: InThread, pace: Pace, tenant: str, run: str) -> None:
+        super().__init__(in_thread, RUN_SECONDS, pace)
         self.floor = START
         self.status = ""
         self._tenant, self._run = tenant, run
@@ -157,8 +159,8 @@ class RunFeed(Feed[tuple[Position, Position]]):
 class TenantFeed(Feed[None]):
     """All runs of a tenant, as states: one frame a run that is not as it was at the last look."""
 
-    def __init__(self, in_thread: InThread, tenant: str) -> None:
-        super().__init__(in_thread, TENANT_SECONDS)
+    def __init__(self, in_thread: InThread, pace: Pace, tenant: str) -> None:
+        super().__init__(in_thread, TENANT_SECONDS, pace)
         self.newest: list[dict[str, Any]] = []
         self._tenant = tenant
         self._known: dict[str, dict[str, Any]] = {}

@@ -23,6 +23,8 @@ from nexusflow.workflows.live import Position, ended_runs, events_after
 
 HEARTBEAT_SECONDS = 15.0
 WAIT_SECONDS = 0.05
+MOST_LOOKS = 400
+"""Looks of all feeds together in a second: about a quarter of one processor."""
 PAGE = 500
 OPENING = b"retry: 1000\n\n"
 """How soon a browser comes back, in milliseconds."""
@@ -41,7 +43,7 @@ async def wait_for_end(tenant: str, run_id: str, seconds: float) -> bool:
 def watching_run(tenant: str, run: str) -> Iterator[RunFeed]:
     """This process's feed of the run, for as long as the block lasts; ``open`` it first."""
     hub = _hub()
-    with hub.reading((tenant, run), lambda: RunFeed(hub.in_thread, tenant, run)) as feed:
+    with hub.reading((tenant, run), lambda: RunFeed(hub.in_thread, hub.pace, tenant, run)) as feed:
         yield feed
 
 
@@ -91,7 +93,7 @@ async def _catch_up(hub: "Hub", tenant: str, run: str, position: Position) -> As
 def watching_tenant(tenant: str) -> Iterator[TenantFeed]:
     """This process's feed of all the tenant's runs, for as long as the block lasts; ``open`` it first."""
     hub = _hub()
-    with hub.reading((tenant, ""), lambda: TenantFeed(hub.in_thread, tenant)) as feed:
+    with hub.reading((tenant, ""), lambda: TenantFeed(hub.in_thread, hub.pace, tenant)) as feed:
         yield feed
 
 
@@ -127,6 +129,10 @@ class Hub:
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Do what blocks elsewhere."""
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    def pace(self) -> float:
+        """The seconds that each feed must leave the others, so that watchers leave the processor to those who work."""
+        return len(self._feeds) / MOST_LOOKS
 
     @contextmanager
     def reading(self, key: tuple[str, str], make: Callable[[], AnyFeed]) -> Iterator[AnyFeed]:
