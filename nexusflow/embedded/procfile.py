@@ -11,6 +11,8 @@ from nexusflow.queues import QUEUES
 
 WEB = "web"
 WEB_APP = "api.app:create_app"
+WEB_HTTP = "api.connections:Connection"
+"""uvicorn's side of a connection, which waits for a request's head for a while and not for ever."""
 WEB_PORT = 8080
 WEB_GRACE = 10
 """Seconds that a front end which was told to stop gives the requests it is at."""
@@ -24,7 +26,7 @@ _QUIET = "--without-gossip --without-mingle --heartbeat-interval 5"
 def processes() -> dict[str, str]:
     """Each process's name and its command line."""
     web = (
-        f"uvicorn {WEB_APP} --factory --host 127.0.0.1 --port {WEB_PORT}"
+        f"uvicorn {WEB_APP} --factory --host 127.0.0.1 --port {WEB_PORT} --http {WEB_HTTP}"
         f" --no-access-log --no-server-header --timeout-keep-alive {WEB_IDLE} --timeout-graceful-shutdown {WEB_GRACE}"
     )
     return {WEB: web} | celery_processes()

@@ -9,13 +9,13 @@ import importlib
 import socket
 import sys
 
-from nexusflow.embedded.procfile import WEB_APP, WEB_GRACE, WEB_IDLE
+from nexusflow.embedded.procfile import WEB_APP, WEB_GRACE, WEB_HTTP, WEB_IDLE
 from nexusflow.settings import use_settings
 
 MODULES = (
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
-    "uvicorn.protocols.http.auto",
+    WEB_HTTP.partition(":")[0],
     WEB_APP.partition(":")[0],
 )
 """What the front end imports until it is ready; none of them reads the settings when it is imported."""
@@ -36,6 +36,7 @@ def run(grace: int = WEB_GRACE) -> int:
     config = uvicorn.Config(
         WEB_APP,
         factory=True,
+        http=WEB_HTTP,
         access_log=False,
         server_header=False,
         timeout_keep_alive=WEB_IDLE,

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from nexusflow.db.session import control_engine, runtime_engine
+from nexusflow.embedded.procfile import WEB_HTTP
 from nexusflow.queues import QUEUE_NAMES
 from nexusflow.settings import Settings, use_settings
 from nexusflow.workflows import service
@@ -141,7 +142,7 @@ class Cluster:
 
     def web(self, name: str = "web", *, port: int) -> Process:
         """Start a front end."""
-        options = ["--factory", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+        options = ["--factory", "--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--http", WEB_HTTP]
         return self._start(name, ["api.app:create_app", *options], module="uvicorn")
 
     def _start(self, name: str, arguments: list[str], *, module: str = "celery") -> Process:

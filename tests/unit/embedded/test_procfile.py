@@ -33,6 +33,8 @@ def test_the_web_line_is_one_that_uvicorn_takes() -> None:
     assert (given["factory"], given["timeout_graceful_shutdown"]) == (True, WEB_GRACE)
     module, _, name = given["app"].partition(":")
     assert callable(getattr(importlib.import_module(module), name))
+    module, _, name = given["http"].partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
     assert set(processes()) - set(celery_processes()) == {"web"}
 
 
