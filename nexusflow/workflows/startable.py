@@ -11,9 +11,14 @@ import sqlalchemy as sa
 from nexusflow.errors import Conflict
 from nexusflow.workflows.consequences import patience
 from nexusflow.workflows.plan import Plan
+from nexusflow.workflows.values import RecentlyUsed
 from nexusflow.workflows.versions import Version, no_version, unknown_workflow
 
-CACHED = 512
+CACHE_BYTES = 32 * 1024 * 1024
+"""Of versions as Python's objects, taken for seven times their schemas' JSON."""
+_GROWTH = 7
+CURRENT = 10_000
+"""Workflows of which it is known which version starts."""
 
 _RESOLVE = sa.text("""
 SELECT w.status, v.id, v.number, v.config -> 'input' -> 'schema' AS schema,
@@ -37,26 +42,28 @@ class Startable:
 
 
 class _Seen:
-    """Versions by tenant, workflow and number; under None, the one that was last seen to be the one to start."""
+    """Versions by tenant, workflow and number, and which number was last seen to be the one to start."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int | None], Startable] = OrderedDict()
+        self._current: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._kept: RecentlyUsed[Startable] = RecentlyUsed(CACHE_BYTES)
 
     def get(self, tenant: str, workflow: str, number: int | None) -> Startable | None:
-        with self._lock:
-            found = self._kept.get((tenant, workflow, number))
-            if found is not None:
-                self._kept.move_to_end((tenant, workflow, number))
-            return found
+        if number is None:
+            with self._lock:
+                number = self._current.get((tenant, workflow))
+        return None if number is None else self._kept.get((tenant, workflow, number))
 
     def put(self, tenant: str, workflow: str, startable: Startable, *, is_current: bool) -> None:
-        with self._lock:
-            self._kept[tenant, workflow, startable.number] = startable
-            if is_current:
-                self._kept[tenant, workflow, None] = startable
-            while len(self._kept) > CACHED:
-                self._kept.popitem(last=False)
+        size = _GROWTH * len(orjson.dumps(startable.schema)) + len(startable.entries) + 1_000
+        self._kept.put((tenant, workflow, startable.number), startable, size)
+        if is_current:
+            with self._lock:
+                self._current[tenant, workflow] = startable.number
+                self._current.move_to_end((tenant, workflow))
+                if len(self._current) > CURRENT:
+                    self._current.popitem(last=False)
 
 
 _seen = _Seen()
