@@ -5,9 +5,11 @@ nothing, so its leases run out; a lost child's are released at once. The thread 
 a draining worker keeps what it finishes.
 """
 
+import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from billiard.process import current_process
@@ -15,6 +17,7 @@ from celery import signals
 from celery.exceptions import WorkerLostError
 from celery.worker import state
 
+from nexusflow.embedded.children import die_with_parent
 from nexusflow.errors import ClusterUnusable
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
@@ -105,10 +108,12 @@ def _nothing() -> None:
 
 
 _heartbeats: list[Heartbeat] = []
+_bonds: list[Callable[[], None] | None] = []
 
 
 def _begin(**_: Any) -> None:
     counters.begin()
+    _bonds[:] = [die_with_parent(signal.SIGKILL)]
 
 
 def _start(sender: Any = None, **_: Any) -> None:
@@ -122,6 +127,10 @@ def _stop(**_: Any) -> None:
 
 
 def _in_child(**_: Any) -> None:
+    """In a pool's process: idle ones would outlive a killed worker, since each holds the ends of the others' pipes."""
+    for bind in _bonds:
+        if bind is not None:
+            bind()
     counters.take_row(1 + int(getattr(current_process(), "index", 0) or 0))
 
 
