@@ -64,6 +64,8 @@ task_acks_late = False
 worker_prefetch_multiplier = 4
 worker_consumer = "nexusflow.workers.consumer:Consumer"
 worker_hijack_root_logger = False
+# What the processes say is lines of JSON already; redirected, beat's would be warnings with JSON in them.
+worker_redirect_stdouts = False
 worker_detect_quorum_queues = True
 # Flower turns events on while it watches; each one is a publication of its own.
 worker_send_task_events = False

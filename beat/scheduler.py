@@ -15,6 +15,8 @@ from nexusflow.workers.processes import PassingPresence, Presence
 from nexusflow.workflows.dispatch import Dispatcher, listen
 
 log = get_logger(__name__)
+TELL_SECONDS = 10.0
+"""How often it is said that the database is away, which is tried twice a second."""
 FIRST_AFTER = timedelta(minutes=5)
 """When an entry is due for the first time, if it is not due more often."""
 
@@ -26,6 +28,7 @@ class DispatchLoop(threading.Thread):
         super().__init__(name="dispatch", daemon=True)
         self._dispatcher = Dispatcher()
         self._listener: psycopg.Connection | None = None
+        self._told_at = float("-inf")
         self.presence = PassingPresence(Presence(free_name("beat"), "beat"))
 
     def run(self) -> None:
@@ -36,7 +39,9 @@ class DispatchLoop(threading.Thread):
                 self.presence.passed()
                 self._wait(min(get_settings().sweep_seconds, 60.0 if done.next_due is None else done.next_due + 0.002))
             except (NexusError, psycopg.Error) as error:
-                log.warning("dispatch.database_away", error=str(error))
+                if time.monotonic() - self._told_at >= TELL_SECONDS:
+                    self._told_at = time.monotonic()
+                    log.warning("dispatch.database_away", error=str(error))
                 self._listener = None
                 time.sleep(0.5)
             except Exception:

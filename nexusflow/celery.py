@@ -10,10 +10,12 @@ from typing import Any
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Reject
 from celery.loaders.app import AppLoader
+from click import ClickException
 from kombu.entity import Exchange, Queue
 
 from nexusflow.log import configure_logging, get_logger
 from nexusflow.queues import QUEUES
+from nexusflow.settings import get_settings
 
 log = get_logger(__name__)
 DEAD_DELIVERIES = 1_000_000_000
@@ -26,6 +28,14 @@ class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:
         """Import a module from where Python finds it."""
         return importlib.import_module(module, package)
+
+    def on_worker_init(self) -> None:
+        """Before a worker or beat begins: without its servers it could only wait, and at a stranger's broker."""
+        settings = get_settings()
+        named = {"NEXUSFLOW_DATABASE_URL": settings.database_url, "NEXUSFLOW_BROKER_URL": settings.broker_url}
+        missing = " and ".join(name for name, value in named.items() if value is None)
+        if missing:
+            raise ClickException(f"{missing} not set. Set them as for every process of the cluster (docs/running.md).")
 
 
 class NexusCelery(Celery):  # type: ignore[misc]  # Celery has no types

@@ -23,6 +23,11 @@ class Worker(CeleryWorker):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:
         queues = serves(options.get("queues"), options.get("exclude_queues"))
+        unknown = [name for name in queues if name not in QUEUE_NAMES]
+        if unknown:
+            raise click.BadParameter(
+                f"there is no queue '{unknown[0]}', only {', '.join(QUEUE_NAMES)}.", param_hint="-Q"
+            )
         pool, slots = pool_for(queues)
         typed = _typed_options()
         if "pool" not in typed:

@@ -1,18 +1,21 @@
 """What an operator types: workers by queue, beat, Flower and ``inspect``, from any folder, on both kinds of broker."""
 
 import json
+import os
 import re
 import signal
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nexusflow.embedded.ports import free_port
 from tests.integration.vendor import Vendor, running_vendor
-from tests.integration.workers.operator import Operator
+from tests.integration.workers.operator import BIN, Operator
 from tests.integration.workflows.steps import transform
 
 if TYPE_CHECKING:
@@ -119,6 +122,34 @@ def test_a_worker_tries_its_broker_every_second(make_operator: Callable[..., Ope
     assert set(re.findall(r"Trying again in (\S+) sec", worker.log.read_text())) == {"1.00"}
     operator.signal(worker, signal.SIGTERM)
     assert operator.ends(worker) == 0
+
+
+def test_what_cannot_work_ends_with_one_clear_message(tmp_path: Path) -> None:
+    somewhere = {
+        "NEXUSFLOW_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c",
+        "NEXUSFLOW_BROKER_URL": "redis://127.0.0.1:1",
+    }
+    cases: list[tuple[list[str], dict[str, str], str]] = [
+        (["worker", "-Q", "integration"], {}, "NEXUSFLOW_DATABASE_URL and NEXUSFLOW_BROKER_URL not set."),
+        (["beat"], {"NEXUSFLOW_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c"}, "NEXUSFLOW_BROKER_URL not set."),
+        (["worker", "-Q", "integraton"], somewhere, "there is no queue 'integraton', only workflow, "),
+    ]
+    started = [
+        subprocess.Popen(
+            [str(BIN / "celery"), "-A", "nexusflow", *arguments],
+            env={"PATH": os.defpath, **settings},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for arguments, settings, _ in cases
+    ]
+    for process, (_, _, told) in zip(started, cases, strict=True):
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode in (1, 2), said
+        assert told in said
+        assert "Traceback" not in said
 
 
 def test_workers_on_valkey_are_seen_and_asked(
