@@ -67,11 +67,13 @@ def valkey(server_pool: "ServerPool", needed_servers: frozenset[str]) -> "RedisS
 @pytest.fixture(scope="module")
 def database(server_pool: "ServerPool", needed_servers: frozenset[str]) -> Iterator["Database"]:
     """A migrated database of this module's own, with two tenants."""
+    from nexusflow.db.session import close_connections
     from tests.servers.databases import make_database
 
     server = cast("PostgresServer", server_pool.get("postgres", needed_servers))
     made = make_database(server)
     yield made
+    close_connections()
     if server.is_running:
         server.drop_database(made.name)
 

@@ -5,9 +5,9 @@ The only place that commits. Work on a hot path takes the psycopg connection and
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, cast
 
 import orjson
@@ -72,9 +72,39 @@ def sqlalchemy_url(url: str) -> sa.URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-@lru_cache(maxsize=64)
-def _engine(url: str, pid: int) -> sa.Engine:
+_engines: dict[tuple[str, int], sa.Engine] = {}
+_making = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock. The parent's engines stay, unused: they are not ours."""
+    global _making  # noqa: PLW0603 - the one a forked process begins with
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _engine(url: str) -> sa.Engine:
     """One engine a URL and process: a pool must not cross a fork."""
+    key = url, os.getpid()
+    if (found := _engines.get(key)) is not None:
+        return found
+    with _making:
+        if key not in _engines:
+            _engines[key] = _make_engine(url)
+        return _engines[key]
+
+
+def close_connections() -> None:
+    """Close what this process keeps open; whoever needs a connection opens it again."""
+    with _making:
+        while _engines:
+            (_, pid), engine = _engines.popitem()
+            engine.dispose(close=pid == os.getpid())
+
+
+def _make_engine(url: str) -> sa.Engine:
     engine = sa.create_engine(
         sqlalchemy_url(url),
         pool_size=get_settings().database_pool_size,
@@ -123,12 +153,12 @@ def _url(value: SecretStr | None, variable: str) -> str:
 
 def runtime_engine() -> sa.Engine:
     """This process's engine under the runtime role; raises ClusterUnusable."""
-    return _engine(_url(get_settings().database_url, "NEXUSFLOW_DATABASE_URL"), os.getpid())
+    return _engine(_url(get_settings().database_url, "NEXUSFLOW_DATABASE_URL"))
 
 
 def control_engine() -> sa.Engine:
     """This process's engine under the control role; raises ClusterUnusable."""
-    return _engine(_url(get_settings().control_database_url, "NEXUSFLOW_CONTROL_DATABASE_URL"), os.getpid())
+    return _engine(_url(get_settings().control_database_url, "NEXUSFLOW_CONTROL_DATABASE_URL"))
 
 
 @contextmanager

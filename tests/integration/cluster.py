@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from nexusflow.db.session import control_engine, runtime_engine
+from nexusflow.db.session import close_connections
 from nexusflow.embedded.procfile import WEB_HTTP
 from nexusflow.queues import QUEUE_NAMES
 from nexusflow.settings import Settings, use_settings
@@ -162,9 +162,7 @@ class Cluster:
         """End the processes, and this process's connections to their database."""
         for process in self.processes.values():
             process.kill()
-        with self.active():
-            runtime_engine().dispose()
-            control_engine().dispose()
+        close_connections()
 
     def logs(self) -> str:
         """The end of each process's log, and of the broker's."""
