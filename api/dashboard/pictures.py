@@ -132,7 +132,7 @@ def _short_count(step: StepReport) -> str:
         return f"{step.progress.done}/{step.progress.total}"
     if step.counts:
         done = sum(number for state, number in step.counts.items() if state not in ("running", "retrying", "ready"))
-        return f"{done}×"
+        return f"{done}×" if done else ""
     return step.branch or ""
 
 

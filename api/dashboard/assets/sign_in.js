@@ -1,12 +1,14 @@
-// A key in the address (/#key=…) signs in, and does not stay in the address or the history.
+// A key in the address (/#key=…) signs in who is not, and does not stay in the address or the history. Who is signed in
+// stays so: else a link of another site's could have them work under somebody else's key, unnoticed.
 (() => {
   "use strict";
   const found = /^#key=(.+)$/.exec(location.hash);
   if (found) {
     history.replaceState(null, "", location.pathname + location.search);
-    const body = new URLSearchParams({ key: decodeURIComponent(found[1]) });
-    const form = document.querySelector('form[action="/sign-in"] [name=next]');
-    if (form) body.set("next", form.value);
+  }
+  const next = document.querySelector('form[action="/sign-in"] [name=next]');
+  if (found && next) {
+    const body = new URLSearchParams({ key: decodeURIComponent(found[1]), next: next.value });
     fetch("/sign-in", { method: "POST", body, credentials: "same-origin" }).then((answer) => {
       if (answer.ok) location.replace(answer.redirected ? answer.url : "/");
       else location.replace("/sign-in?expired=1");

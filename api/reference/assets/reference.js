@@ -60,14 +60,14 @@ function parametersOf(operation) {
 
 function curl(method, path, media, example) {
   const lines = [`curl -X ${method.toUpperCase()} "$URL${path}" -H "Authorization: Bearer $KEY"`];
-  if (media === "multipart/form-data") lines.push("-F file=@leads.csv");
+  if (media === "application/octet-stream") lines.push("--data-binary @leads.csv");
   else if (media) lines.push(`-H "Content-Type: ${media}"`, `-d '${String(example).replaceAll("'", "'\\''")}'`);
   return lines.join(" \\\n  ");
 }
 
 function tryForm(method, path, operation, media, example) {
   const inputs = (operation.parameters || []).map((each) => [each, make("input", { placeholder: each.required ? "needed" : "" })]);
-  const body = media && media !== "multipart/form-data" ? make("textarea", { value: example, spellcheck: false }) : null;
+  const body = media ? make("textarea", { value: example, spellcheck: false }) : null;
   const shown = make("pre", { className: "hidden" });
   const send = make("button", { type: "button", textContent: `Send ${method.toUpperCase()}` });
   send.addEventListener("click", async () => {
@@ -112,14 +112,15 @@ function fill(place, path, method, operation) {
     place.append(make("h4", { textContent: `${status} ${answer.description || ""}` }),
       make("pre", { textContent: JSON.stringify(sample(schema), null, 2) }));
   }
-  if (!(content["application/octet-stream"])) place.append(tryForm(method, path, operation, media, text));
+  const isEndless = path === "/v2/events";
+  if (!content["application/octet-stream"] && !isEndless) place.append(tryForm(method, path, operation, media, text));
 }
 
 function operationOf(path, method, operation) {
   const inside = make("div");
   const shown = make("details", { className: "operation", id: operation.operationId },
     make("summary", {}, make("span", { className: `method ${method}`, textContent: method.toUpperCase() }),
-      make("code", { textContent: path }), make("span", { textContent: (operation.description || operation.summary || "").split(/(?<=[.:])\s/)[0] })), inside);
+      make("code", { textContent: path }), make("span", { textContent: (operation.description || operation.summary || "").split(/(?<=\.)\s/)[0].replaceAll("`", "") })), inside);
   shown.dataset.words = `${method} ${path} ${operation.summary} ${operation.description}`.toLowerCase();
   shown.addEventListener("toggle", () => { if (shown.open && !inside.childElementCount) fill(inside, path, method, operation); });
   return shown;

@@ -40,6 +40,11 @@ def test_a_key_in_the_address_signs_in_and_does_not_stay_there(visitor: Visitor,
     assert "No runs yet" in page.text() or page.until("!!document.querySelector('table.runs')")
     assert page.value("document.cookie") == ""
     assert page.value("history.state") is None
+    page.open("about:blank")
+    page.open(f"{front.url}/workflows#key=nxf_of-somebody-else")
+    page.until("location.href === " + json.dumps(f"{front.url}/workflows"))
+    page.value("new Promise(done => setTimeout(done, 300))")
+    assert page.text("h1") == "Workflows", "who is signed in stays so"
     page.click(".who button")
     page.until("location.pathname === '/sign-in'")
     page.open(f"{front.url}/")
@@ -259,3 +264,18 @@ def test_a_phone_shows_it_without_scrolling_sideways(visitor: Visitor, front: Fr
     for path in ("/", f"/runs/{run}?step={steps[0]['id']}", f"/workflows/{workflow}", "/workflows", "/workflows/new"):
         page.open(front.url + path)
         assert page.value("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_the_reference_reads_well_and_is_tried_without_a_key_by_who_is_signed_in(visitor: Visitor) -> None:
+    page = visitor.signed_in("/docs", width=390, height=800)
+    page.until("document.querySelectorAll('details.operation').length > 20")
+    assert page.value("document.documentElement.scrollWidth") <= 390
+    told = page.value(
+        "[...document.querySelectorAll('details.operation summary span:last-child')].map(e => e.innerText)"
+    )
+    assert not [each for each in told if not each.endswith(".")]
+    page.click("details.operation[id^='list_all'] summary")
+    page.click("details.operation[id^='list_all'] .try button")
+    page.until("document.querySelector('details[open] .try pre').innerText.startsWith('200')")
+    page.click("h1 a")
+    page.until("location.pathname === '/' && document.querySelector('h1').innerText === 'Runs'")
