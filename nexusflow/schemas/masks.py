@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from nexusflow.pointers import child
+from nexusflow.schemas.keeping import kept_by_size
 from nexusflow.schemas.rules import resolve_pointer, subschemas
 
 MASK = "***"
@@ -56,7 +56,7 @@ def sensitive_leaves(schema: Mapping[str, Any], value: Any) -> Iterator[Any]:
     yield from _leaves(masks_of(schema), value, hidden=False)
 
 
-@lru_cache(maxsize=256)
+@kept_by_size
 def _masks(key: str) -> Masks:
     schema = json.loads(key)
     masks = Masks()

@@ -6,13 +6,13 @@ Patterns run on an engine without backtracking, references stay inside the schem
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
 from nexusflow.pointers import child
+from nexusflow.schemas.keeping import kept_by_size
 from nexusflow.schemas.masks import Masks, masks_of
 from nexusflow.schemas.rules import SchemaProblem
 from nexusflow.suggestions import hint_for, one_of
@@ -50,7 +50,7 @@ def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
     return _compiled(json.dumps(schema, sort_keys=True))
 
 
-@lru_cache(maxsize=256)
+@kept_by_size
 def _compiled(key: str) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(
         json.loads(key),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nexusflow.schemas import check_schema, mask, sensitive_leaves, sensitive_pointers, validate
+from nexusflow.schemas import check_schema, keeping, mask, sensitive_leaves, sensitive_pointers, validate
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,19 @@ def test_sensitive_values_are_masked() -> None:
 def test_masking_reaches_every_branch(schema: dict[str, Any], masked: Any) -> None:
     shown = mask(schema, {"a": {"c": 1}, "b": [1, 2]})
     assert shown == masked
+
+
+def test_few_large_schemas_are_kept_at_once() -> None:
+    made: list[str] = []
+
+    def make(text: str) -> int:
+        made.append(text)
+        return len(text)
+
+    kept = keeping.kept_by_size(make)
+    small, large = [f"{n}" for n in range(50)], ["x" * (keeping.LARGE + n + 1) for n in range(50)]
+    for text in (*small, *large, *small, *large[-keeping.LARGE_ONES :]):
+        assert kept(text) == len(text)
+    assert len(made) == 100
+    kept(large[0])
+    assert len(made) == 101
