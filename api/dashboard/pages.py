@@ -101,7 +101,7 @@ class PageRoute(APIRoute):
                 log.warning("database.away", request_id=visit_of(request).request_id, type=type(error).__name__)
                 return _away(request)
             except NexusError as error:
-                return problem_page(request, error)
+                return _away(request) if error.status == 503 else problem_page(request, error)
             except RequestValidationError as error:
                 return problem_page(request, RequestInvalid(problems_of(error.errors())))
             except HTTPException as error:  # a form that cannot be read

@@ -115,6 +115,9 @@ def test_without_a_database_everything_is_answered_at_once_and_comes_back(
         assert error["code"] == "CLUSTER_UNUSABLE"
         assert HOST not in error["message"]
     alone.refused(503, "CLUSTER_UNUSABLE", "POST", f"/v2/workflows/{workflow}/run", {})
+    page = quickly(alone, "/")
+    assert (page.status_code, page.headers["refresh"]) == (503, "2")
+    assert "cannot be used at the moment" in page.text
     assert quickly(alone, "/healthz").status_code == 200
     assert "nexusflow_database_up 0.0" in quickly(alone, "/metrics", 3.0).text
     database_server.start()
@@ -126,13 +129,15 @@ def test_a_database_that_hangs_holds_no_request_for_long_and_no_probe_at_all(
 ) -> None:
     with stopped(database_server), ThreadPoolExecutor(30) as pool:
         began = time.monotonic()
-        asked = [pool.submit(alone.ask, "GET", "/v2/runs") for _ in range(30)]
+        page = pool.submit(alone.ask, "GET", "/")
+        asked = [pool.submit(alone.ask, "GET", "/v2/runs") for _ in range(29)]
         time.sleep(0.5)
         assert quickly(alone, "/healthz").status_code == 200
         answers = [each.result() for each in asked]
         assert 5 < time.monotonic() - began < 12
         assert {answer.status_code for answer in answers} == {503}
         assert all(answer.headers["retry-after"] for answer in answers)
+        assert (page.result().status_code, page.result().headers["refresh"]) == (503, "2"), "it tries again by itself"
         # All threads hang by now: nobody else is made to wait.
         assert quickly(alone, "/v2/runs").status_code == 503
         assert quickly(alone, "/readyz", 4.0).status_code == 503
