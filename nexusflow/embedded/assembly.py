@@ -172,7 +172,7 @@ class Assembly:
             return
         again = "it cannot run here; trying on" if part.is_hopeless else "starting it again"
         self._report(f"{part.name} ended unexpectedly ({part.child().how_it_ended()}), {again}")
-        for line in part.child().last_lines()[-SHOWN_LINES:] if part.child().has_failed() else []:
+        for line in part.child().last_words(SHOWN_LINES) if part.child().has_failed() else []:
             self._report(f"  {part.name}: {line[:300]}")
 
 

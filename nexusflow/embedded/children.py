@@ -21,6 +21,7 @@ _TAIL_BYTES = 8_192
 _SAYS_WHY = re.compile(
     r"FATAL|PANIC|ERROR|[Ee]rror|could not|[Cc]annot|refused|[Nn]o space|Permission denied|already in use"
 )
+_TRACE = "Traceback (most recent call last):"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -157,6 +158,13 @@ class Child:
         except OSError:
             return []
         return [line.strip() for line in lines if line.strip()]
+
+    def last_words(self, most: int) -> list[str]:
+        """The end of its log for people: of a trace only what was raised."""
+        lines = self.last_lines()
+        if _TRACE in lines:
+            lines = [*lines[: lines.index(_TRACE)], lines[-1]]
+        return lines[-most:]
 
     def complaint(self) -> str:
         """The line of the log since the last start that says best what went wrong; empty if there is none."""

@@ -119,14 +119,27 @@ def test_a_cluster_in_the_foreground(lonely: CommandLine, vendor: "Vendor") -> N
     psutil.Process(info.pids["supervisor"]).kill()
     up.command.until_it_says("The cluster is back.")
     assert up.result(_hello(up), {}) == "Hello, world!"
-    assert up.end().err.endswith("Stopped. What was recorded is kept.\n")
+
+    _, body = up.ask("/v2/workflows", {"source": SLOW.format(url=vendor.url), "publish": True})
+    slow = body["data"]["id"]
+    run = _start(up, slow, {"sleep": 2}, vendor)
+    done = up.end(signal.SIGTERM)
+    assert "Waiting for 1 running step, " in done.err, "a step that runs may end"
+    assert done.err.endswith("Stopped. What was recorded is kept.\n")
     assert not _processes_of(lonely.home)
 
-    _again(lonely, up.key, vendor)
+    again = _again(lonely, up.key, run, vendor)
+    _start(again, slow, {"sleep": 30}, vendor)
+    began = time.monotonic()
+    again.command.signal(signal.SIGINT)
+    again.command.until_it_says("Waiting for 1 running step, ")
+    again.end()
+    assert time.monotonic() - began < 10, "a second Ctrl-C waits for nothing"
+    assert not _processes_of(lonely.home)
 
 
-def _again(lonely: CommandLine, key: str, vendor: "Vendor") -> None:
-    """Started again it has the same key and data; a step that runs may end, and a second Ctrl-C waits for nothing."""
+def _again(lonely: CommandLine, key: str, run: str, vendor: "Vendor") -> Up:
+    """Started again it has the same key and data, and what a step did while the cluster ended."""
     with ExitStack() as stack:
         with suppress(OSError):  # somebody else's already
             stack.enter_context(socket.create_server(("127.0.0.1", WEB_PORT)))
@@ -134,26 +147,12 @@ def _again(lonely: CommandLine, key: str, vendor: "Vendor") -> None:
     assert f"Port {WEB_PORT} is taken, so it is {again.url.rpartition(':')[2]}." in again.command.said()
     assert again.key == key
     _, body = again.ask("/v2/runs")
-    assert sorted(run["workflow"] for run in body["data"]) == ["hello", "hello", "one"]
+    assert sorted(each["workflow"] for each in body["data"]) == ["hello", "hello", "one", "slow"]
+    _, body = again.ask(f"/v2/runs/{run}/steps")
+    assert [step["state"] for step in body["data"]] == ["succeeded"]
+    assert len(vendor.of(run)) == 1
     _try(lonely, tries)
-
-    _, body = again.ask("/v2/workflows", {"source": SLOW.format(url=vendor.url), "publish": True})
-    slow = body["data"]["id"]
-    run = _start(again, slow, {"sleep": 3}, vendor)
-    done = again.end(signal.SIGTERM)
-    assert "Waiting for 1 running step, " in done.err
-    shown = lonely("runs", "show", run, "--json").json
-    assert shown["status"] in ("running", "succeeded")
-    assert [step["state"] for step in shown["steps"]] == ["succeeded"]
-
-    last = Up.of(lonely.start("up", "--json", "--port", str(free_port())))
-    _start(last, slow, {"sleep": 30}, vendor)
-    began = time.monotonic()
-    last.command.signal(signal.SIGINT)
-    last.command.until_it_says("Waiting for 1 running step, ")
-    last.end()
-    assert time.monotonic() - began < 10
-    assert not _processes_of(lonely.home)
+    return again
 
 
 def _told(command: Running) -> tuple[Up, list[str]]:

@@ -1,6 +1,7 @@
 """Parts that die: told apart are those that stumble and those that can never run."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,18 @@ def test_what_dies_each_time_it_is_started_is_hopeless(part: Part) -> None:
     tend_until(part, lambda: part.deaths == 5)
     assert part.is_hopeless
     assert part.complaint == "ImportError: no luck."
+
+
+def test_of_a_trace_people_are_told_what_was_raised(tmp_path: Path) -> None:
+    script = "print('One moment.', flush=True)\nraise ValueError('no such place')"
+    child = Child("beat", [sys.executable, "-c", script], log=tmp_path / "log")
+    child.start()
+    deadline = time.monotonic() + 20
+    while child.is_alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert child.last_words(8) == ["One moment.", "ValueError: no such place"]
+    assert child.last_words(1) == ["ValueError: no such place"]
 
 
 def test_what_lives_after_all_is_hopeless_no_more_and_that_is_news(part: Part, tmp_path: Path) -> None:
