@@ -96,7 +96,9 @@ async def read_model(request: Request, model: type[Model], *, optional: bool = F
 async def _is_empty(request: Request) -> bool:
     if request.headers.get("content-length", "") == "0":
         return True
-    return "content-length" not in request.headers and "transfer-encoding" not in request.headers
+    if "transfer-encoding" in request.headers:  # a client or proxy may send nothing in chunks, too
+        return "content-type" not in request.headers and not await read_bytes(request, get_settings().max_body_bytes)
+    return "content-length" not in request.headers
 
 
 def to_model(value: Any, model: type[Model]) -> Model:

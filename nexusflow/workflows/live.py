@@ -93,7 +93,7 @@ class Event:
         """The event as the API shows it; ``id`` is its own, and stays the same where it is sent again."""
         return {
             "id": str(self.key.id),
-            "at": self.at.isoformat(),
+            "at": _moment(self.at),
             "type": self.type,
             "step": self.step,
             "item": self.item,
@@ -200,5 +200,10 @@ def watched_runs(tenant: str) -> list[dict[str, Any]]:
 
 def _json(value: Any) -> Any:
     if isinstance(value, datetime.datetime):
-        return value.isoformat()
+        return _moment(value)
     return value if value is None or isinstance(value, int) else str(value)
+
+
+def _moment(value: datetime.datetime) -> str:
+    """As in all answers: UTC, with six digits of a second and a Z."""
+    return value.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,9 +1,11 @@
 """Runs over HTTP: started once however often it is asked for, awaited, listed, cancelled; files as their input."""
 
+import re
 import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -45,6 +47,8 @@ def test_a_run_is_accepted_awaited_and_read(front: Front, other: Front, workflow
     )
     assert "secret-code" not in asked.text
     assert front.get(f"/v2/runs/{run['id']}") == run
+    moments = [each["at"] for each in front.get(f"/v2/runs/{run['id']}/events?format=json")["events"]]
+    assert all(re.fullmatch(r"[\d-]{10}T[\d:]{8}\.\d{6}Z", each) for each in [*moments, run["accepted_at"]])
     (step,) = front.get(f"/v2/runs/{run['id']}/steps")
     assert (step["step"], step["state"], step["attempts"]) == ("greet", "succeeded", 1)
     for end in ("", "/steps"):
@@ -91,6 +95,16 @@ def test_input_that_does_not_fit_is_refused_with_pointers(front: Front, workflow
     error = front.refused(422, "INVALID_INPUT", "POST", f"{path}:batch", {"inputs": inputs})
     assert {each["path"].split("/")[2] for each in error["details"]} == {"1", "2"}
     assert len(front.get("/v2/runs", params={"workflow": workflow, "per_page": 100})) == before
+
+
+def test_a_body_of_nothing_may_come_in_chunks(front: Front, workflow: str) -> None:
+    def nothing() -> Iterator[bytes]:
+        yield from ()
+
+    run = front.want(202, "POST", f"/v2/workflows/{workflow}/run", content=nothing())["id"]
+    assert front.want(202, "POST", f"/v2/runs/{run}/cancel", content=nothing())["id"] == run
+    typed = {"Content-Type": "application/json"}
+    front.refused(400, "NOT_JSON", "POST", f"/v2/runs/{run}/cancel", content=nothing(), headers=typed)
 
 
 def test_large_values_are_told_by_their_size_unless_they_are_wanted(front: Front) -> None:
