@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
 
 from nexusflow.settings import Settings, use_settings
+from nexusflow.workers import processes
 from nexusflow.workers.processes import Presence, prune_processes, read_processes
 from tests.servers.databases import Database
 
@@ -41,7 +43,7 @@ def test_a_twin_gets_a_row_of_its_own_and_the_name_when_the_other_died(monkeypat
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         with monkeypatch.context() as elsewhere:
-            elsewhere.setattr(os, "getpid", lambda: other.pid)
+            elsewhere.setattr(processes, "os", SimpleNamespace(getpid=lambda: other.pid))
             Presence("two@host", "worker").say("running", {})
         mine = Presence("two@host", "worker")
         mine.say("running", {})
