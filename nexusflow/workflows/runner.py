@@ -5,6 +5,7 @@ harmless. What a segment's records make ready is published by Celery where the m
 what this worker may do at once it goes on with, without a message.
 """
 
+import random
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -24,11 +25,16 @@ from nexusflow.workflows.publish import publish
 from nexusflow.workflows.work import Claim, Effects, FenceLost, Fired, Hint, Holder
 
 SLICE_SECONDS = 0.25
-STORAGE_PAUSE = 2.0
-"""Seconds until a segment is tried again that could not read what it needs."""
+STORAGE_PAUSE, LONGEST_PAUSE = 2.0, 30.0
+"""Seconds until a segment is tried again that could not read what it needs, at first and at last."""
 
 log = get_logger(__name__)
 _runs = Runs()
+
+
+def storage_pause(attempts: int) -> float:
+    """Longer and longer: thousands may wait for one storage, and others' work must not wait behind their tries."""
+    return min(STORAGE_PAUSE * 2.0 ** min(attempts, 8), LONGEST_PAUSE) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
 
 
 class NotClaimed(Exception):
@@ -97,7 +103,8 @@ class Runner:
                 # No attempt of the step's and no loss of a worker: it waits until what it reads can be read.
                 log.warning("storage.away", run=claim.hint.run, error=str(error))
                 rows, attempts = execution.unrecorded, claim.attempts + 1
-                insist(partial(work.wait, claim, rows, delay=STORAGE_PAUSE, attempts=attempts))
+                delay = storage_pause(claim.attempts)
+                insist(partial(work.wait, claim, rows, delay=delay, attempts=attempts))
                 return Done(returns=False, fired=[])
             except RunEnding:
                 insist(partial(work.settle, claim, Effects()))
