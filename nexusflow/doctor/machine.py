@@ -88,7 +88,8 @@ def embedded_cluster(home: Home) -> Iterator[Finding]:
         yield Finding("embedded cluster", "fail", failure.message, f"Look into {home.logs}.")
     for name, (deaths, complaint) in ailing(home).items():
         log = home.logs / f"{name}.log"
-        yield Finding("embedded cluster", "warn", f"{name} ended {deaths} {'time' if deaths == 1 else 'times'}: {complaint}", f"Look into {log}.")
+        often = "once" if deaths == 1 else f"{deaths} times"
+        yield Finding("embedded cluster", "warn", f"{name} ended {often}: {complaint}", f"Look into {log}.")
     yield Finding("embedded cluster", "ok", f"running since {info.started_at}: {', '.join(info.pids)}")
 
 
