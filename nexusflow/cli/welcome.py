@@ -68,7 +68,8 @@ class Welcome:
         say(f"NexusFlow is up at {url}", "bold green", to=out())
         say(f"API key: {self.api_key}", to=out())
         say(f"Page:    {url}/ (sign in with the key)", to=out())
-        say("Try, in another terminal of this folder:", to=out())
+        where = "in another terminal of this folder"
+        say(f"Try, {where}{', with the same settings' if self.is_configured else ''}:", to=out())
         for what, command in (
             ("start a run and wait for its result" if self.workflow else "list the runs", self._curl(url)),
             ("run a workflow from a file", self._run()),
