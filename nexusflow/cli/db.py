@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from nexusflow.cli import exits
 from nexusflow.cli.console import out, print_json, say
 from nexusflow.db.archive import Manifest
@@ -139,7 +141,7 @@ def _show(made: Manifest, file: Path, *, as_json: bool, word: str) -> None:
             }
         )
         return
-    size = file.stat().st_size / 1e6
-    say(f"{word} {file}: {made.rows:,} rows, {made.objects:,} stored objects, {size:,.1f} MB.", "bold green", to=out())
+    size = decimal(file.stat().st_size)
+    say(f"{word} {file}: {made.rows:,} rows, {made.objects:,} stored objects, {size}.", "bold green", to=out())
     if made.storage == "s3":
         say("Large values and files lie in S3 and are not in it: keep the bucket.", "yellow", to=out())

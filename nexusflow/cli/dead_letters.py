@@ -66,7 +66,7 @@ class Settling:
     def _ask(self, queue: str, number: int) -> None:
         if self.as_json:
             raise InvalidInput("With --json nobody is asked.", "Add --yes to drop the letters.")
-        if not is_sure(f"Remove {number:,} dead letters of {queue} for good?", "Dropping"):
+        if not is_sure(f"Remove {_letters(number)} of {queue} for good?", "Dropping"):
             raise InvalidInput("Nothing was removed.")
 
     def _tell(self, queue: str, found: Letters) -> int:
@@ -77,7 +77,7 @@ class Settling:
         number = len(found.letters) + (found.more if self.dry_run else 0)
         if not found.has_dead_letters:
             return _show(queue, found, as_json=False)
-        say(f"{number:,} dead letters {'would be ' if self.dry_run else ''}{done}.", to=out())
+        say(f"{_letters(number)} {'would be ' if self.dry_run else ''}{done}.", to=out())
         for letter in found.letters[:20] if self.dry_run else []:
             say(f"  {_line(letter)}", "dim", to=out())
         return exits.SUCCEEDED
@@ -119,3 +119,7 @@ def _fields(letter: DeadLetter) -> list[tuple[str, Any]]:
 def _document(queue: str, found: Letters) -> dict[str, Any]:
     letters = [asdict(letter) for letter in found.letters]
     return {"queue": queue, "has_dead_letters": found.has_dead_letters, "letters": letters, "more": found.more}
+
+
+def _letters(number: int) -> str:
+    return "1 dead letter" if number == 1 else f"{number:,} dead letters"
