@@ -14,8 +14,6 @@ from nexusflow.errors import ClusterUnusable, NexusError, StepError
 from nexusflow.settings import Settings
 
 CONNECT_SECONDS = 5.0
-DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
-"""PostgreSQL's settings without which a commit is no promise."""
 CLOCK_SECONDS = 2.0
 """How far this machine's clock may be from the database's."""
 
@@ -26,16 +24,16 @@ def database() -> Iterator[Finding]:
         number = int(connection.scalar(sa.text("SELECT current_setting('server_version_num')::int / 10000")))
         role = connection.scalar(sa.text("SELECT current_user"))
         revision, newest = current_revision(connection), newest_revision()
-        volatile = [name for name in DURABLE if connection.scalar(sa.text(f"SHOW {name}")) == "off"]
+        is_durable = connection.scalar(sa.text("SHOW synchronous_commit")) != "off"
     if number < MIN_VERSION:
         yield Finding("database", "fail", f"PostgreSQL {number} is too old.", f"Use {MIN_VERSION} or newer.")
     elif number > MAX_TESTED_VERSION:
         yield Finding("database", "warn", f"PostgreSQL {number} is newer than what was tested ({MAX_TESTED_VERSION}).")
     else:
         yield Finding("database", "ok", f"PostgreSQL {number}, as {role}, bound by row-level security")
-    for name in volatile:
-        told = f"{name} is off for {role}: a power cut can undo what was answered as accepted."
-        yield Finding("durability", "warn", told, f"Set {name} to on for the role, the database and the server.")
+    if not is_durable:
+        told = f"synchronous_commit is off for {role}: a power cut can undo what was answered as accepted."
+        yield Finding("durability", "warn", told, "Set it to on for the role, the database and the server.")
     if revision == newest:
         yield Finding("schema", "ok", f"revision {revision}")
     else:

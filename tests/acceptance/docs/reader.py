@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,10 +26,10 @@ def stand_ins_of(up: Staying) -> dict[str, str]:
     return {written: match[0] for written, match in found.items() if match}
 
 
-def wait_for(staying: Staying, shown: Block) -> None:
+def wait_for(staying: Staying, shown: Block, stand_ins: Mapping[str, str] | None = None) -> None:
     """Until a command that stays has printed what the page shows."""
     deadline = time.monotonic() + READY_SECONDS
-    while not begins(shown.text, emptied(staying.printed(), stand_ins_of(staying))):
+    while not begins(shown.text, emptied(staying.printed(), {**(stand_ins or {}), **stand_ins_of(staying)})):
         if not staying.runs or time.monotonic() > deadline:
             raise CommandFailed(f"{shown} is not what was printed:\n{staying.printed()}")
         time.sleep(0.1)
@@ -75,7 +75,7 @@ class Reader:
                 case "command" | "program":
                     printed, stayed = self._run(block), None
                 case "output" if stayed is not None:
-                    wait_for(stayed, block)
+                    wait_for(stayed, block, self._stand_ins)
                     self.join(stayed)
                 case "output":
                     if not agrees(block.text, emptied(printed, self._stand_ins), block.language):
