@@ -186,8 +186,11 @@ class Page:
             time.sleep(0.05)
 
     def text(self, selector: str = "body") -> str:
-        """What can be read there."""
-        return str(self.value(f"document.querySelector({json.dumps(selector)}).innerText"))
+        """What can be read there, once there is such an element: the page may just be replaced."""
+        found = self.until(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); return e && [e.innerText]; }})()"
+        )
+        return str(found[0])
 
     def click(self, selector: str) -> None:
         """A real click in the middle of an element."""
