@@ -30,6 +30,7 @@ from tests.servers.server import free_port
 
 REPORT = Path("build/reports/soak.json")
 PROBE_SECONDS = 60.0
+PROBE_LIVE = 200
 SAMPLE_SECONDS = 10.0
 DRAIN_SECONDS = 120.0
 GROWTH = 0.05
@@ -68,11 +69,15 @@ class Soak:
         return saved
 
     def capacity(self) -> float:
-        """Runs a second that are finished while clients start as many as they can, what is left over included."""
+        """Runs a second that are finished while clients keep ``PROBE_LIVE`` of them going."""
         load = Load(self.port, self.secret, self.workflows)
         began = time.monotonic()
         load.start()
-        time.sleep(PROBE_SECONDS)
+        with psycopg.connect(self.database.owner_url, autocommit=True) as connection:
+            while time.monotonic() - began < PROBE_SECONDS:
+                (live,) = connection.execute(LIVE).fetchone() or (0,)
+                (load.is_open.set if live < PROBE_LIVE else load.is_open.clear)()
+                time.sleep(0.05)
         load.stop()
         self.drain()
         return sum(load.accepted.values()) / (time.monotonic() - began)

@@ -82,7 +82,7 @@ class Client:
 
 @dataclass
 class Load:
-    """Clients that start runs: as fast as they can, or ``rate`` a second in all."""
+    """Clients that start runs: as fast as they can while ``is_open`` is set, or ``rate`` a second in all."""
 
     port: int
     secret: str
@@ -95,6 +95,8 @@ class Load:
 
     def __post_init__(self) -> None:
         self._stopped = threading.Event()
+        self.is_open = threading.Event()
+        self.is_open.set()
         self._places = itertools.count()
         self._threads = [threading.Thread(target=self._work, args=(seed,)) for seed in range(self.clients)]
 
@@ -107,6 +109,7 @@ class Load:
     def stop(self) -> None:
         """End after what is under way."""
         self._stopped.set()
+        self.is_open.set()
         for thread in self._threads:
             thread.join(90)
 
