@@ -21,7 +21,7 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_pool_limit = 8
 
-result_backend = "nexusflow.workflows.joins:PostgresJoins"
+result_backend = "nexusflow.workflows.messaging.joins:PostgresJoins"
 task_ignore_result = True
 task_serializer = "json"
 result_serializer = "json"

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from api.visits import visit_of
-from nexusflow.workflows.paging import Page
+from nexusflow.workflows.rows.paging import Page
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 Data = TypeVar("Data")

@@ -18,7 +18,7 @@ from nexusflow.errors import Problem
 from nexusflow.pointers import child
 from nexusflow.settings import get_settings
 from nexusflow.suggestions import hint_for, one_of
-from nexusflow.workflows.document import MAX_INTEGER, MIN_INTEGER
+from nexusflow.workflows.language.document import MAX_INTEGER, MIN_INTEGER
 
 IDLE_SECONDS = 30.0
 """How long a body may pause."""

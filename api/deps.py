@@ -16,8 +16,8 @@ from api.visits import visit_of
 from nexusflow.auth.keys import Principal, authenticate, recalled
 from nexusflow.errors import NotFound, Problem, Unauthorized
 from nexusflow.suggestions import hint_for
-from nexusflow.workflows.idempotency import MAX_KEY
-from nexusflow.workflows.paging import is_id
+from nexusflow.workflows.rows.paging import is_id
+from nexusflow.workflows.starts.idempotency import MAX_KEY
 
 COOKIE = "nexusflow_key"
 """The page's; sent by browsers on their own, so it changes something only for requests of this very site."""

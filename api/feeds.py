@@ -16,7 +16,7 @@ import orjson
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import NotFound
 from nexusflow.log import crash_fields, get_logger
-from nexusflow.workflows.live import START, Event, News, Position, events_since, newest_events, watched_runs
+from nexusflow.workflows.reports.live import START, Event, News, Position, events_since, newest_events, watched_runs
 
 KEPT = 4_000
 RUN_SECONDS, TENANT_SECONDS, AWAY_SECONDS = 0.25, 0.5, 1.0

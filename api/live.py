@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from api.feeds import Feed, RunFeed, TenantFeed, event_frame, frame
 from nexusflow.db.session import DATABASE_DOWN
-from nexusflow.workflows.live import Position, ended_runs, events_after
+from nexusflow.workflows.reports.live import Position, ended_runs, events_after
 
 HEARTBEAT_SECONDS = 15.0
 WAIT_SECONDS = 0.05

@@ -11,7 +11,7 @@ from api.answers import answer, plain
 from api.calls import ANSWER_SECONDS, call_within
 from api.deps import idempotency_key
 from nexusflow.auth.keys import Principal
-from nexusflow.workflows.idempotency import answer_once, fingerprint
+from nexusflow.workflows.starts.idempotency import answer_once, fingerprint
 
 KEY_HEADER = {
     "name": "Idempotency-Key",

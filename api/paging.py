@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nexusflow.workflows.paging import MAX_PER_PAGE
+from nexusflow.workflows.rows.paging import MAX_PER_PAGE
 
 MAX_PAGE = 2**31 - 1
 

@@ -167,7 +167,7 @@ class RunLineView(BaseModel):
     workflow_id: str = Field(examples=[WORKFLOW_ID])
     workflow: str = Field(examples=["hello"])
     version: int
-    status: str = Field(description="queued, running, succeeded, failed, cancelled or timed_out.")
+    status: str = Field(description="queued, running, paused, succeeded, failed, cancelled or timed_out.")
     ending: str | None = Field(description="The bad end it is on its way to, while its last steps finish.")
     cause: str | None = Field(description="Who has to act: user, provider or platform.")
     trigger: str = Field(description="api, cli, page or schedule.")
@@ -200,29 +200,38 @@ class RunView(BaseModel):
 
 
 class StepView(BaseModel):
-    """A step of a run; inside a foreach, of all its items."""
+    """A step of a run; inside a loop, of all its items or iterations."""
 
     step: str = Field(description="Its path: the ids of the steps it lies in, and its own.", examples=["each/put"])
     type: str
     nesting: int
-    state: str
+    state: str = Field(
+        description="pending, ready, running, waiting, retrying, succeeded, failed, skipped, blocked, cancelled or"
+        " timed_out."
+    )
     attempts: int
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
     seconds: float | None
-    counts: dict[str, int] | None = Field(description="Inside a foreach: how many items are in each state.")
+    counts: dict[str, int] | None = Field(description="Inside a loop: how many items or iterations are in each state.")
     items: dict[str, int] | None = Field(description="Of a foreach: how many items are done, failed, and in all.")
+    iterations: dict[str, int | None] | None = Field(
+        description="Of an until: how many iterations are done, and the most there may be (null inside of a loop)."
+    )
     branch: str | None
     errors: list[dict[str, Any]] = Field(description="`{item, error}`: the first few, or why it is tried again.")
     retry_at: datetime.datetime | None
-    note: str | None
+    waits_until: datetime.datetime | None = Field(
+        description="When a wait is over, or the next iteration of an until begins."
+    )
+    note: str | None = Field(description="Why it never ran, why it was stopped, or that it was undone.")
 
 
-class CancelledRun(BaseModel):
-    """A run that was asked to end."""
+class ChangedRun(BaseModel):
+    """A run that was asked to end, to pause or to go on."""
 
     id: str
-    status: str = Field(description="Its status now: it is cancelled once nothing of it runs.")
+    status: str = Field(description="Its status now; one that is cancelled says so once nothing of it runs.")
 
 
 class FileView(BaseModel):

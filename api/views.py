@@ -4,10 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from nexusflow.connectors.base import Action
-from nexusflow.workflows.library import VersionDiff, VersionSummary, WorkflowDetail, WorkflowSummary
-from nexusflow.workflows.listing import RunLine
-from nexusflow.workflows.report import RunSummary
-from nexusflow.workflows.report_steps import StepReport
+from nexusflow.workflows.reports.listing import RunLine
+from nexusflow.workflows.reports.report import RunSummary
+from nexusflow.workflows.saved.library import VersionDiff, VersionSummary, WorkflowDetail, WorkflowSummary
 
 
 def workflow_view(workflow: WorkflowSummary) -> dict[str, Any]:
@@ -48,27 +47,6 @@ def run_view(run: RunSummary) -> dict[str, Any]:
 def accepted_view(run: str, workflow: str) -> dict[str, Any]:
     """A run that was just accepted."""
     return {"id": run, "workflow_id": workflow, "status": "queued"}
-
-
-def step_view(step: StepReport) -> dict[str, Any]:
-    """A step of a run."""
-    progress = step.progress
-    return {
-        "step": step.path,
-        "type": step.type,
-        "nesting": step.nesting,
-        "state": step.state,
-        "attempts": step.attempts,
-        "started_at": step.started_at,
-        "finished_at": step.finished_at,
-        "seconds": round(step.seconds, 3) if step.seconds is not None else None,
-        "counts": step.counts,
-        "items": asdict(progress) if progress is not None else None,
-        "branch": step.branch,
-        "errors": [{"item": each.item or None, "error": each.error} for each in step.failures],
-        "retry_at": step.retry_at,
-        "note": step.note or None,
-    }
 
 
 def action_view(action: Action) -> dict[str, Any]:

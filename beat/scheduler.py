@@ -12,7 +12,7 @@ from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workers.names import free_name
 from nexusflow.workers.processes import PassingPresence, Presence
-from nexusflow.workflows.dispatch import Dispatcher, listen
+from nexusflow.workflows.clock.dispatch import Dispatcher, listen
 
 log = get_logger(__name__)
 TELL_SECONDS = 10.0

@@ -70,7 +70,7 @@ class Soak:
 
     def capacity(self) -> float:
         """Runs a second that are finished while clients keep ``PROBE_LIVE`` of them going."""
-        load = Load(self.port, self.secret, self.workflows)
+        load = Load(self.port, self.secret, self.workflows, name="probe")
         began = time.monotonic()
         load.start()
         with psycopg.connect(self.database.owner_url, autocommit=True) as connection:

@@ -82,11 +82,15 @@ class Client:
 
 @dataclass
 class Load:
-    """Clients that start runs: as fast as they can while ``is_open`` is set, or ``rate`` a second in all."""
+    """Clients that start runs: as fast as they can while ``is_open`` is set, or ``rate`` a second in all.
+
+    ``name`` begins the idempotency keys, which must differ between two loads.
+    """
 
     port: int
     secret: str
     workflows: dict[str, str]
+    name: str = "soak"
     clients: int = 16
     rate: float | None = None
     accepted: Counter[str] = field(default_factory=Counter)
@@ -116,6 +120,7 @@ class Load:
     def _work(self, seed: int) -> None:
         client, chance = Client(self.port, self.secret), random.Random(seed)
         while not self._stopped.is_set():
+            self.is_open.wait()
             place = next(self._places)
             if self.rate is not None and self._stopped.wait(
                 max(0.0, self._began + place / self.rate - time.monotonic())
@@ -130,7 +135,7 @@ class Load:
     def _start_run(self, client: Client, kind: str, place: int) -> None:
         began = time.monotonic()
         path = f"/v2/workflows/{self.workflows[kind]}/run"
-        key = {"Idempotency-Key": f"soak-{place}"} if place % 2 else {}
+        key = {"Idempotency-Key": f"{self.name}-{place}"} if place % 2 else {}
         status, body = client.ask("POST", path, {"input": {"number": place}}, **key)
         self.latencies.append(time.monotonic() - began)
         if status != 202:

@@ -7,13 +7,13 @@ block of the same page whose first line names it (``# hello.yaml``).
 import re
 from pathlib import Path
 
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import parse_definition
-from nexusflow.workflows.drawing import DrawingFormat, draw
-from nexusflow.workflows.plan import compile_plan
+from nexusflow.workflows.language.checks import parse_definition
+from nexusflow.workflows.planning.plan import compile_plan
+from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.saved.catalogue import catalogue
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURE = re.compile(
     r"(<!-- nexusflow compile (?P<file>\S+) --format (?P<form>\w+) -->\n```\w+\n)(?P<shown>.*?)(?=^```$)", re.M | re.S
 )

@@ -3,11 +3,11 @@
 from typing import Any
 
 from nexusflow.celery import tenant_task
-from nexusflow.workflows.work import Hint
+from nexusflow.workflows.rows.work import Hint
 from tasks.segments import run_hinted
 
 
 @tenant_task(name="tasks.notification.run_segment")
 def run_segment(task: Any, tenant: str, run: str, segment: int, item: str = "", lo: int = 0) -> list[int]:
-    """Run a segment if it is ready: see ``nexusflow.workflows.runner``."""
+    """Run a segment if it is ready: see ``nexusflow.workflows.engine.runner``."""
     return run_hinted(task, Hint(tenant, run, segment, item, lo))

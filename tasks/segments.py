@@ -6,11 +6,11 @@ from celery.exceptions import Ignore
 
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
-from nexusflow.workflows.canvas import carried, chord_body
-from nexusflow.workflows.counters import count
-from nexusflow.workflows.files import open_file
-from nexusflow.workflows.runner import Carried, NotClaimed, Runner
-from nexusflow.workflows.work import FenceLost, Hint, Holder
+from nexusflow.workflows.engine.runner import Carried, NotClaimed, Runner
+from nexusflow.workflows.messaging.canvas import carried, chord_body
+from nexusflow.workflows.rows.counters import count
+from nexusflow.workflows.rows.files import open_file
+from nexusflow.workflows.rows.work import FenceLost, Hint, Holder
 
 log = get_logger(__name__)
 
@@ -25,8 +25,10 @@ def run_hinted(task: Any, hint: Hint) -> list[int]:
     holder = Holder(worker=request.hostname or "", task_id=request.id)
     try:
         done = Runner(holder, Carried(frozenset(carried(request)), chord_body(request)), open_file).run(hint)
-    except (NotClaimed, FenceLost):
+    except (NotClaimed, FenceLost) as refusal:
         count("refused")
+        if isinstance(refusal, NotClaimed) and not carried(request) and chord_body(request) is None:
+            return []  # a twin, and nothing goes on after it: an exception would cost more than the claim did
         raise Ignore("nothing to do: another has it, it is not due, or the run is over") from None
     except DATABASE_DOWN as error:
         # What was claimed becomes claimable when its lease ends; what was not is published again.

@@ -5,8 +5,8 @@ from typing import Any
 from nexusflow.celery import app, tenant_task
 from nexusflow.errors import NexusError
 from nexusflow.log import get_logger
-from nexusflow.workflows import retention
-from nexusflow.workflows.work import Hint
+from nexusflow.workflows.rows import retention
+from nexusflow.workflows.rows.work import Hint
 from tasks.segments import run_hinted
 
 log = get_logger(__name__)
@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 @tenant_task(name="tasks.workflow.run_segment")
 def run_segment(task: Any, tenant: str, run: str, segment: int, item: str = "", lo: int = 0) -> list[int]:
-    """Run a segment if it is ready: see ``nexusflow.workflows.runner``."""
+    """Run a segment if it is ready: see ``nexusflow.workflows.engine.runner``."""
     return run_hinted(task, Hint(tenant, run, segment, item, lo))
 
 

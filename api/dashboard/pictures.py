@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from api.dashboard.words import duration, word
-from nexusflow.workflows.layout import Box, Edge, Picture, lay_out, shortened
-from nexusflow.workflows.plans import plan_of
-from nexusflow.workflows.report import RunReport
-from nexusflow.workflows.report_steps import StepReport
+from api.dashboard.words import duration, moment, word
+from nexusflow.workflows.reports.layout import FRAMES, LETTERS, Box, Edge, Picture, lay_out
+from nexusflow.workflows.reports.phrases import shortened
+from nexusflow.workflows.reports.report import RunReport
+from nexusflow.workflows.reports.report_steps import OPEN_STATES, StepReport
+from nexusflow.workflows.rows.plans import plan_of
 
 MARGIN = 12.0
 SCALE = 1000.0
@@ -63,12 +64,12 @@ def picture_of(tenant: str, version: str) -> Picture | None:
     return lay_out(plan_of(tenant, version))
 
 
-def graph(picture: Picture | None, steps: Iterable[StepReport]) -> Graph:
+def graph(picture: Picture | None, steps: Iterable[StepReport], now: datetime.datetime) -> Graph:
     """The picture with the steps' states."""
     if picture is None:
         return Graph(0, 0, is_shown=False)
     by_path = {step.path: step for step in steps}
-    shapes = tuple(_shape(box, by_path) for box in picture.boxes)
+    shapes = tuple(_shape(box, by_path, now) for box in picture.boxes)
     lines = tuple(Line(_curve(edge), _is_done(by_path[edge.source])) for edge in picture.edges)
     return Graph(picture.width + 2 * MARGIN, picture.height + 2 * MARGIN, shapes, lines)
 
@@ -86,7 +87,7 @@ def _bar(step: StepReport, begin: datetime.datetime, end: datetime.datetime, who
         return Bar(step, 0, 0, counted(step))
     left = max(0.0, (step.started_at - begin).total_seconds())
     until = step.finished_at if step.seconds is not None and step.finished_at else end
-    if step.counts and step.state not in ("running", "retrying", "ready") and step.finished_at:
+    if step.counts and step.state not in OPEN_STATES and step.finished_at:
         until = step.finished_at
     length = max(0.0, (until - step.started_at).total_seconds())
     at = min(SCALE - LEAST_BAR, left / whole * SCALE)
@@ -94,13 +95,15 @@ def _bar(step: StepReport, begin: datetime.datetime, end: datetime.datetime, who
 
 
 def counted(step: StepReport) -> str:
-    """How far a foreach is, how many items' steps are in which state, which branch was chosen, or why it never ran."""
+    """How far a loop is, how many items' steps are in which state, which branch was chosen, or why it never ran."""
     parts = []
     if step.progress is not None:
         failed = f", {step.progress.failed} failed" if step.progress.failed else ""
         parts.append(f"{step.progress.done} of {step.progress.total} items{failed}")
     elif step.counts:
         parts.append(", ".join(f"{number} {word(state)}" for state, number in step.counts.items()))
+    if step.told:
+        parts.append(step.told)
     if step.branch:
         parts.append(step.branch)
     if step.note:
@@ -108,20 +111,22 @@ def counted(step: StepReport) -> str:
     return " · ".join(parts)
 
 
-def _shape(box: Box, by_path: Mapping[str, StepReport]) -> Shape:
-    if box.kind == "branch":
+def _shape(box: Box, by_path: Mapping[str, StepReport], now: datetime.datetime) -> Shape:
+    if box.kind in FRAMES:
         return Shape(box, "branch", box.title, "", box.title)
     step = by_path[box.path]
     taken = duration(step.seconds)
     told = [step.path, step.type, word(step.state), counted(step), taken]
     if step.attempts > 1:
         told.append(f"{step.attempts} attempts")
-    line = _short_count(step) or taken
-    kind = shortened(step.type)
+    if step.waits_until is not None:
+        told.append(f"until {moment(step.waits_until)}")
+    line = " · ".join(part for part in (_short_count(step), _left(step, now)) if part) or taken
+    kind = shortened(step.type, LETTERS)
     return Shape(
         box,
         step.state,
-        shortened(box.title),
+        shortened(box.title, LETTERS),
         f"{kind} · {line}" if line else kind,
         ", ".join(part for part in told if part),
     )
@@ -130,10 +135,20 @@ def _shape(box: Box, by_path: Mapping[str, StepReport]) -> Shape:
 def _short_count(step: StepReport) -> str:
     if step.progress is not None:
         return f"{step.progress.done}/{step.progress.total}"
+    if step.iterations is not None:
+        most = f"/{step.iterations.most}" if step.iterations.most is not None else "×"
+        return f"{step.iterations.done}{most}"
     if step.counts:
-        done = sum(number for state, number in step.counts.items() if state not in ("running", "retrying", "ready"))
+        done = sum(number for state, number in step.counts.items() if state not in OPEN_STATES)
         return f"{done}×" if done else ""
     return step.branch or ""
+
+
+def _left(step: StepReport, now: datetime.datetime) -> str:
+    """How long it still waits."""
+    if step.waits_until is None:
+        return ""
+    return f"{duration(max(0.0, (step.waits_until - now).total_seconds()))} left"
 
 
 def _is_done(step: StepReport) -> bool:

@@ -1,6 +1,7 @@
 """Runs on the page: the list of them, and one with its graph, its times, its steps and its events."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,12 +15,13 @@ from api.dashboard.pictures import bars, graph, picture_of
 from api.deps import identity
 from nexusflow.auth.keys import Principal
 from nexusflow.errors import NexusError
-from nexusflow.workflows.library import list_workflows
-from nexusflow.workflows.listing import list_runs
-from nexusflow.workflows.live import newest_events
-from nexusflow.workflows.report import read_progress, read_run
-from nexusflow.workflows.service import cancel_run
-from nexusflow.workflows.step_details import read_items, read_step
+from nexusflow.workflows.reports.listing import list_runs
+from nexusflow.workflows.reports.live import newest_events
+from nexusflow.workflows.reports.report import read_progress, read_run
+from nexusflow.workflows.reports.report_steps import awaited
+from nexusflow.workflows.reports.step_details import read_items, read_step
+from nexusflow.workflows.saved.library import list_workflows
+from nexusflow.workflows.starts.control import cancel_run, pause_run, resume_run
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -27,7 +29,7 @@ PER_PAGE = 25
 ITEMS_PER_PAGE = 10
 EVENTS = 200
 GROUPS = {
-    "live": ("Live", {"queued", "running"}),
+    "live": ("Live", {"queued", "running", "paused"}),
     "succeeded": ("Succeeded", {"succeeded"}),
     "failed": ("Failed", {"failed", "timed_out"}),
     "cancelled": ("Cancelled", {"cancelled"}),
@@ -109,9 +111,25 @@ async def step_part(
 @router.post("/runs/{run_id}/cancel")
 async def cancel(request: Request, run_id: str) -> Response:
     """Ask a run to end."""
+    return await _changed(request, run_id, cancel_run)
+
+
+@router.post("/runs/{run_id}/pause")
+async def pause(request: Request, run_id: str) -> Response:
+    """Hold a run."""
+    return await _changed(request, run_id, pause_run)
+
+
+@router.post("/runs/{run_id}/resume")
+async def resume(request: Request, run_id: str) -> Response:
+    """Let a paused run go on."""
+    return await _changed(request, run_id, resume_run)
+
+
+async def _changed(request: Request, run_id: str, change: Callable[[str, str], str]) -> Response:
     who = await signed_in(request)
     run = identity(run_id)
-    await call(cancel_run, who.tenant, run)
+    await call(change, who.tenant, run)
     return redirect(f"/runs/{run}")
 
 
@@ -123,8 +141,9 @@ def _progress(tenant: str, run: str) -> dict[str, Any]:
     return {
         "run": report.run,
         "steps": report.steps,
-        "graph": graph(picture, report.steps),
+        "graph": graph(picture, report.steps, now),
         "bars": bars(report, now),
+        "awaited": awaited(report.steps) if report.run.ending is None else [],
         "failing": [step for step in report.steps if step.failures],
     }
 

@@ -14,9 +14,11 @@ SIGNS = {
     "cancelled": "■",
     "running": "▶",
     "retrying": "↻",
+    "waiting": "…",
     "ready": "○",
     "pending": "·",
     "queued": "○",
+    "paused": "‖",
     "skipped": "–",
     "blocked": "⊘",
     "draft": "○",
@@ -64,17 +66,18 @@ def moment(time: datetime.datetime | None) -> str:
 
 
 def ago(time: datetime.datetime | None, now: datetime.datetime | None = None) -> str:
-    """How long ago, roughly."""
+    """How long ago, or how far ahead, roughly."""
     if time is None:
         return ""
     seconds = ((now or datetime.datetime.now(datetime.UTC)) - time).total_seconds()
-    if seconds < 45:
-        return "just now"
+    if abs(seconds) < 45:
+        return "in a moment" if seconds < -1 else "just now"
     for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size * 0.95:
-            count = max(1, round(seconds / size))
-            return f"{count} {name}{'' if count == 1 else 's'} ago"
-    return "a minute ago"
+        if abs(seconds) >= size * 0.95:
+            count = max(1, round(abs(seconds) / size))
+            told = f"{count} {name}{'' if count == 1 else 's'}"
+            return f"{told} ago" if seconds > 0 else f"in {told}"
+    return "a minute ago" if seconds > 0 else "in a minute"
 
 
 def size(count: int) -> str:

@@ -16,8 +16,10 @@ from api.dashboard.forms import Field, answered, every_field, filled, form_of
 from api.dashboard.pages import PageRoute, redirect, render, signed_in
 from api.deps import identity
 from nexusflow.errors import InvalidDefinition, InvalidInput, NexusError, Problem
-from nexusflow.workflows.files import keep_file
-from nexusflow.workflows.library import (
+from nexusflow.workflows.language.loader import load
+from nexusflow.workflows.reports.listing import list_runs
+from nexusflow.workflows.rows.files import keep_file
+from nexusflow.workflows.saved.library import (
     WorkflowDetail,
     create_workflow,
     list_workflows,
@@ -25,10 +27,8 @@ from nexusflow.workflows.library import (
     read_workflow,
     update_workflow,
 )
-from nexusflow.workflows.listing import list_runs
-from nexusflow.workflows.loader import load
-from nexusflow.workflows.starting import start_runs
-from nexusflow.workflows.versions import read_definition
+from nexusflow.workflows.saved.versions import read_definition
+from nexusflow.workflows.starts.starting import start_runs
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

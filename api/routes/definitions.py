@@ -14,8 +14,8 @@ from api.shapes import SOURCE, ActionView, GivenDefinition, PlanView, Validation
 from api.views import action_view
 from nexusflow.connectors.registry import actions, get_action
 from nexusflow.errors import InvalidDefinition
-from nexusflow.workflows.drawing import DrawingFormat, draw
-from nexusflow.workflows.versions import compile_source
+from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.saved.versions import compile_source
 
 router = APIRouter(prefix="/v2", tags=["definitions"], route_class=StrictRoute)
 

@@ -16,7 +16,7 @@ from api.answers import Answer, answer
 from api.calls import call
 from api.deps import Caller, StrictRoute, identity
 from api.live import stream_run, stream_tenant, watching_run, watching_tenant
-from nexusflow.workflows.live import START, events_after, parse_position
+from nexusflow.workflows.reports.live import START, events_after, parse_position
 
 router = APIRouter(prefix="/v2", tags=["events"], route_class=StrictRoute)
 

@@ -19,7 +19,7 @@ from api.once import KEY_HEADER, answered_once
 from api.shapes import FileView
 from nexusflow.errors import Problem
 from nexusflow.settings import get_settings
-from nexusflow.workflows.files import keep_file
+from nexusflow.workflows.rows.files import keep_file
 
 router = APIRouter(prefix="/v2", tags=["files"], route_class=StrictRoute)
 

@@ -1,4 +1,4 @@
-"""Runs: start them, list them, read one, cancel one."""
+"""Runs: start them, list them, read one, cancel, pause and resume one."""
 
 import asyncio
 import re
@@ -20,25 +20,26 @@ from api.errors import Refused, RequestInvalid
 from api.live import wait_for_end
 from api.once import KEY_HEADER, answered_once, replayed
 from api.paging import CursorQuery
-from api.shapes import AcceptedRun, CancelledRun, Nothing, RunLineView, RunView, StartBatch, StartRun, StepView
-from api.views import accepted_view, run_line_view, run_view, step_view
+from api.shapes import AcceptedRun, ChangedRun, Nothing, RunLineView, RunView, StartBatch, StartRun, StepView
+from api.views import accepted_view, run_line_view, run_view
 from nexusflow.auth.keys import Principal
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import InvalidInput, NotFound, Problem
 from nexusflow.settings import get_settings
-from nexusflow.workflows.library import find_workflow
-from nexusflow.workflows.listing import list_runs
-from nexusflow.workflows.paging import is_id
-from nexusflow.workflows.report import read_progress, read_run
-from nexusflow.workflows.service import cancel_run
-from nexusflow.workflows.starting import start_runs
+from nexusflow.workflows.reports.listing import list_runs
+from nexusflow.workflows.reports.report import read_progress, read_run
+from nexusflow.workflows.rows.paging import is_id
+from nexusflow.workflows.saved.library import find_workflow
+from nexusflow.workflows.starts.control import cancel_run, pause_run, resume_run
+from nexusflow.workflows.starts.starting import start_runs
 
 router = APIRouter(prefix="/v2", tags=["runs"], route_class=StrictRoute)
 
 Cause = Literal["user", "provider", "platform"]
 Trigger = Literal["api", "cli", "page", "schedule"]
 Sort = Literal["-accepted_at", "accepted_at", "-finished_at", "finished_at"]
-STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "timed_out")
+CHANGES = {"cancel": cancel_run, "pause": pause_run, "resume": resume_run}
+STATUSES = ("queued", "running", "paused", "succeeded", "failed", "cancelled", "timed_out")
 Wait = Annotated[float | None, Query(ge=0, description="Answer with the finished run (200) if it is over so soon.")]
 Whole = Annotated[bool, Query(description='Also a large input or output; else `{"$large": {"bytes", "sha256"}}`.')]
 
@@ -154,24 +155,50 @@ async def read(request: Request, caller: Caller, run_id: str, whole: Whole = Fal
 async def read_steps(request: Request, caller: Caller, run_id: str) -> Response:
     """The steps of a run in the plan's order, each with its state, times and errors."""
     report = await call(read_progress, caller.tenant, identity(run_id))
-    return answer(request, [step_view(step) for step in report.steps])
+    return answer(request, [step.as_dict() for step in report.steps])
 
 
 @router.post(
     "/runs/{run_id}/cancel",
     status_code=202,
-    response_model=Answer[CancelledRun],
+    response_model=Answer[ChangedRun],
     openapi_extra={"parameters": [KEY_HEADER]},
 )
 async def cancel(request: Request, caller: Caller, run_id: str) -> Response:
     """Ask a run to end: nothing new of it starts. One that is over stays as it is."""
+    return await _changed(request, caller, run_id, "cancel")
+
+
+@router.post(
+    "/runs/{run_id}/pause",
+    status_code=202,
+    response_model=Answer[ChangedRun],
+    openapi_extra={"parameters": [KEY_HEADER]},
+)
+async def pause(request: Request, caller: Caller, run_id: str) -> Response:
+    """Hold a run: nothing new of it starts, what a worker is at may finish. One that is over stays as it is."""
+    return await _changed(request, caller, run_id, "pause")
+
+
+@router.post(
+    "/runs/{run_id}/resume",
+    status_code=202,
+    response_model=Answer[ChangedRun],
+    openapi_extra={"parameters": [KEY_HEADER]},
+)
+async def resume(request: Request, caller: Caller, run_id: str) -> Response:
+    """Let a paused run go on where it was. One that is not paused stays as it is."""
+    return await _changed(request, caller, run_id, "resume")
+
+
+async def _changed(request: Request, caller: Caller, run_id: str, change: str) -> Response:
     run_id = identity(run_id)
     await read_model(request, Nothing, optional=True)
 
     def work(connection: Any) -> dict[str, Any]:
-        return {"id": run_id, "status": cancel_run(caller.tenant, run_id, connection=connection)}
+        return {"id": run_id, "status": CHANGES[change](caller.tenant, run_id, connection=connection)}
 
-    return await answered_once(request, caller, ["cancel", run_id], work, status=202)
+    return await answered_once(request, caller, [change, run_id], work, status=202)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from api.answers import Answer, answer
 from api.calls import call
 from api.deps import Caller, StrictRoute, identity
-from nexusflow.workflows.saved import read_workflow
-from nexusflow.workflows.schedules import list_schedules
+from nexusflow.workflows.saved.saved import read_workflow
+from nexusflow.workflows.saved.schedules import list_schedules
 
 router = APIRouter(prefix="/v2", tags=["workflows"], route_class=StrictRoute)
 

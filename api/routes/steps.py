@@ -1,4 +1,4 @@
-"""One step of a run in detail: its input, its output, its error, its attempts, and the items of a foreach."""
+"""One step of a run in detail: its input, its output, its error, its attempts, and the items of a loop."""
 
 import datetime
 from dataclasses import asdict
@@ -12,8 +12,8 @@ from starlette.responses import Response
 from api.answers import Answer, Listing, answer, listing
 from api.calls import call
 from api.deps import Caller, StrictRoute, identity
-from nexusflow.workflows.paging import MAX_PER_PAGE
-from nexusflow.workflows.step_details import ItemLine, StepDetails, read_items, read_step
+from nexusflow.workflows.reports.step_details import ItemLine, StepDetails, read_items, read_step
+from nexusflow.workflows.rows.paging import MAX_PER_PAGE
 
 router = APIRouter(prefix="/v2", tags=["runs"], route_class=StrictRoute)
 
@@ -35,7 +35,7 @@ class StepDetailsView(BaseModel):
 
     path: str = Field(examples=["each/score"])
     type: str
-    item: str = Field(description="Its place in the foreaches around, as in `3` or `3.0`; empty outside of any.")
+    item: str = Field(description="Its place in the loops around, as in `3` or `3.0`; empty outside of any.")
     state: str | None = Field(description="Null while there is no record.")
     attempts: int
     started_at: datetime.datetime | None
@@ -49,18 +49,24 @@ class StepDetailsView(BaseModel):
     needs: list[str]
     reads: list[str] = Field(description="The steps whose outputs its expressions read.")
     item_name: str | None
-    item_value: Any = Field(description="The foreach's item, where it lies in one.")
+    item_value: Any = Field(description="The foreach's item, or the until's iteration, where it lies in one.")
+    caught_name: str | None = Field(description="Inside a catch: the variable that holds the error.")
+    caught: dict[str, Any] | None = Field(description="Inside a catch: the error.")
     idempotency_key: str
     has_items: bool = Field(description="Whether `/items` lists something.")
+    item_of: str | None = Field(description="The type of the loop that `item` is of: foreach or until.")
+    items_of: str | None = Field(description="The type of the loop whose items or iterations `/items` lists.")
 
 
-Item = Annotated[str, Query(max_length=80, description="The place in the foreaches around: `3`, or `3.0`.")]
-State = Literal["", "running", "retrying", "succeeded", "failed", "skipped", "blocked", "cancelled", "timed_out"]
+Item = Annotated[str, Query(max_length=80, description="The place in the loops around: `3`, or `3.0`.")]
+State = Literal[
+    "", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "blocked", "cancelled", "timed_out"
+]
 
 
 @router.get(
     "/runs/{run_id}/steps/{path:path}/items",
-    summary="What a step did for each item of a foreach",
+    summary="What a step did for each item or iteration of a loop",
     response_model=Listing[ItemView],
 )
 async def step_items(
@@ -73,7 +79,7 @@ async def step_items(
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     per_page: Annotated[int, Query(ge=1, le=MAX_PER_PAGE)] = 20,
 ) -> Response:
-    """The items in their order; `item`: only those inside this item of the foreach around."""
+    """The items in their order; `item`: only those inside this item of the loop around."""
     found = await call(
         read_items, who.tenant, identity(run_id), path, within=item, state=state, page=page, per_page=per_page
     )

@@ -28,7 +28,7 @@ from api.shapes import (
 )
 from api.views import diff_view, version_view, workflow_detail_view, workflow_view
 from nexusflow.errors import NotFound, Problem
-from nexusflow.workflows import library
+from nexusflow.workflows.saved import library
 
 router = APIRouter(prefix="/v2/workflows", tags=["workflows"], route_class=StrictRoute)
 

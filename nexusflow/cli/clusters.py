@@ -8,7 +8,7 @@ from nexusflow.embedded.cluster import running
 from nexusflow.embedded.database import database_only
 from nexusflow.embedded.home import Home, find_home
 from nexusflow.settings import get_settings, use_settings
-from nexusflow.workflows.service import ensure_tenant
+from nexusflow.workflows.starts.service import ensure_tenant
 
 
 @dataclass(frozen=True)

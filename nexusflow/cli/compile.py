@@ -4,9 +4,9 @@ from nexusflow.cli import exits
 from nexusflow.cli.console import print_text
 from nexusflow.cli.sources import check_source, read_source, show_invalid
 from nexusflow.errors import InvalidDefinition
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.drawing import DrawingFormat, draw
-from nexusflow.workflows.plan import compile_plan
+from nexusflow.workflows.planning.plan import compile_plan
+from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.saved.catalogue import catalogue
 
 
 def show_plan(name: str, form: DrawingFormat) -> int:

@@ -24,7 +24,7 @@ from nexusflow.embedded.home import Home, find_home
 from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings, use_settings
 from nexusflow.storage import configured, folder
-from nexusflow.workflows import retention
+from nexusflow.workflows.rows import retention
 
 
 def upgrade(*, dry_run: bool, as_json: bool) -> int:

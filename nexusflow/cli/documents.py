@@ -5,8 +5,8 @@ from typing import Any
 
 from nexusflow.cli.exits import error_document
 from nexusflow.errors import NexusError
-from nexusflow.workflows.report import EventReport, RunReport
-from nexusflow.workflows.report_steps import StepReport
+from nexusflow.workflows.reports.report import EventReport, RunReport
+from nexusflow.workflows.reports.report_steps import StepReport
 
 
 def run_document(report: RunReport) -> dict[str, Any]:
@@ -50,24 +50,9 @@ def shown_run_document(report: RunReport, events: list[EventReport]) -> dict[str
 
 
 def step_document(step: StepReport) -> dict[str, Any]:
-    """One step; ``counts`` inside a foreach, ``items`` for a foreach itself, else null."""
-    progress = step.progress
-    return {
-        "step": step.path,
-        "type": step.type,
-        "nesting": step.nesting,
-        "state": step.state,
-        "attempts": step.attempts,
-        "started_at": _time(step.started_at),
-        "finished_at": _time(step.finished_at),
-        "seconds": round(step.seconds, 3) if step.seconds is not None else None,
-        "counts": step.counts,
-        "items": {"done": progress.done, "failed": progress.failed, "total": progress.total} if progress else None,
-        "branch": step.branch,
-        "retry_at": _time(step.retry_at),
-        "note": step.note or None,
-        "errors": [{"item": each.item or None, "error": each.error} for each in step.failures],
-    }
+    """One step; ``counts`` inside a loop, ``items`` for a foreach itself, ``iterations`` for an until, else null."""
+    shown = step.as_dict()
+    return shown | {name: _time(shown[name]) for name in ("started_at", "finished_at", "retry_at", "waits_until")}
 
 
 def _time(moment: datetime.datetime | None) -> str | None:

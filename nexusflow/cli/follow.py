@@ -28,9 +28,9 @@ from nexusflow.embedded.cluster import find
 from nexusflow.embedded.home import find_home
 from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings, use_settings
-from nexusflow.workflows.listing import RunLine, list_runs
-from nexusflow.workflows.report import find_run, read_run
-from nexusflow.workflows.saved import find_workflow
+from nexusflow.workflows.reports.listing import RunLine, list_runs
+from nexusflow.workflows.reports.report import find_run, read_run
+from nexusflow.workflows.saved.saved import find_workflow
 
 PAUSE = 0.7
 NEWEST = 50

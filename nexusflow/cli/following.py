@@ -15,7 +15,7 @@ from nexusflow.cli.watch import Watch
 from nexusflow.embedded.cluster import ailing, hopeless
 from nexusflow.embedded.home import Home
 from nexusflow.errors import ClusterUnusable
-from nexusflow.workflows.report import RunReport, read_run
+from nexusflow.workflows.reports.report import RunReport, read_run
 
 MAX_ROWS = 60
 """Steps shown at the end of a run; ``runs show`` shows all."""

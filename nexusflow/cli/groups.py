@@ -10,7 +10,7 @@ import typer
 from nexusflow.cli import exits
 
 workflows = typer.Typer(help="Save workflows, publish, compare and remove them.", no_args_is_help=True)
-runs = typer.Typer(help="Look at runs, follow and cancel them.", no_args_is_help=True)
+runs = typer.Typer(help="Look at runs, follow, pause and cancel them.", no_args_is_help=True)
 keys = typer.Typer(help="Make and revoke API keys.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
@@ -183,6 +183,28 @@ def cancel_runs(
     from nexusflow.cli.runs import cancel
 
     return _do(cancel, run_ids, as_json=as_json)
+
+
+@runs.command("pause")
+def pause_runs(
+    run_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The runs' ids, or how they begin.")],
+    as_json: AsJson = False,
+) -> int:
+    """Hold runs: nothing new starts in them, what runs may finish."""
+    from nexusflow.cli.runs import pause
+
+    return _do(pause, run_ids, as_json=as_json)
+
+
+@runs.command("resume")
+def resume_runs(
+    run_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The runs' ids, or how they begin.")],
+    as_json: AsJson = False,
+) -> int:
+    """Let paused runs go on where they were."""
+    from nexusflow.cli.runs import resume
+
+    return _do(resume, run_ids, as_json=as_json)
 
 
 @keys.command("create")

@@ -12,8 +12,8 @@ from nexusflow.connectors.base import FileRef
 from nexusflow.errors import InvalidDefinition, InvalidInput
 from nexusflow.schemas import validate
 from nexusflow.settings import get_settings
-from nexusflow.workflows.document import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
-from nexusflow.workflows.loader import load
+from nexusflow.workflows.language.document import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER
+from nexusflow.workflows.language.loader import load
 
 LESS_DEEP = "Nest the data less, or give it as a file of its own: KEY=@FILE."
 FORMS = "Write --input KEY=VALUE, --input KEY=@FILE to upload a file, or --input @FILE.json for all of it."

@@ -2,6 +2,7 @@
 
 import signal
 from types import FrameType, TracebackType
+from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,7 +22,7 @@ class Interruption:
         self.patient = False
         self._before: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 

@@ -9,9 +9,10 @@ from rich.live import Live
 from rich.text import Text
 
 from nexusflow.cli.console import err
-from nexusflow.cli.render import duration, headline, message, steps_table, style_of, words
-from nexusflow.workflows.report import RunReport
-from nexusflow.workflows.report_steps import StepReport
+from nexusflow.cli.records import local
+from nexusflow.cli.render import awaiting, duration, headline, message, steps_table, style_of, words
+from nexusflow.workflows.reports.report import RunReport
+from nexusflow.workflows.reports.report_steps import OPEN_STATES, StepReport
 
 PLAIN_SECONDS = 2.0
 """A foreach's line is repeated at most so often where there is no terminal."""
@@ -38,10 +39,11 @@ class LiveView:
                 self._since.setdefault(step.path, now)
         taking = {path: now - since for path, since in self._since.items()}
         taking = {step.path: taking[step.path] for step in report.steps if step.state == "running"}
-        above, steps, below = _fitting(report.steps, max(5, err().height - 5))
+        above, steps, below = _fitting(report.steps, max(5, err().height - 6))
         table = steps_table(err(), steps, taking=taking, bars=True)
         parts: list[RenderableType] = [
             headline(report.run),
+            *filter(None, [awaiting(report)]),
             *_more(above, "more done"),
             table,
             *_more(below, "more to come"),
@@ -65,7 +67,7 @@ def _fitting(steps: Sequence[StepReport], rows: int) -> tuple[int, Sequence[Step
     """As many steps as there are rows, those around the first that is not over; how many are left out on each side."""
     if len(steps) <= rows:
         return 0, steps, 0
-    first = next((n for n, each in enumerate(steps) if each.state in ("running", "retrying", "ready", "failed")), 0)
+    first = next((n for n, each in enumerate(steps) if each.state in (*OPEN_STATES, "failed")), 0)
     start = min(max(0, first - rows // 4), len(steps) - rows)
     return start, steps[start : start + rows], len(steps) - start - rows
 
@@ -101,23 +103,25 @@ class PlainView:
         if mark != before and (step.state not in _QUIET or (before and step.state != "ready")):
             took = f" in {duration(step.seconds)}" if step.seconds is not None else ""
             took = f", attempt {step.attempts}" if step.state == "retrying" else took
+            if step.state == "waiting" and step.waits_until is not None:
+                took = f" until {local(step.waits_until)}"
             why = f": {message(step)}" if message(step) else ""
             _line(
                 Text.assemble(
                     (step.path, "bold"), " ", (words(step.state), style_of(step.state)), _done(step), took, why
                 )
             )
-        elif step.progress is not None and step.state == "running":
+        elif (far := step.progress or step.iterations) is not None and step.state == "running":
             at, done = self._told.get(step.path, (0.0, 0))
-            if step.progress.done != done and time.monotonic() - at > PLAIN_SECONDS:
-                self._told[step.path] = (time.monotonic(), step.progress.done)
+            if far.done != done and time.monotonic() - at > PLAIN_SECONDS:
+                self._told[step.path] = (time.monotonic(), far.done)
                 _line(Text.assemble((step.path, "bold"), _done(step)))
         self._states[step.path] = mark
 
 
 def _done(step: StepReport) -> str:
     if step.progress is None:
-        return ""
+        return f" ({step.told})" if step.told else ""
     failed = f", {step.progress.failed:,} failed" if step.progress.failed else ""
     return f" ({step.progress.done:,} of {step.progress.total:,} items{failed})"
 

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from nexusflow.cli.console import out, say
 from nexusflow.errors import InvalidInput
-from nexusflow.workflows.definition import parse_duration
-from nexusflow.workflows.paging import MAX_PER_PAGE, Page
+from nexusflow.workflows.language.words import parse_duration
+from nexusflow.workflows.rows.paging import MAX_PER_PAGE, Page
 
 Item = TypeVar("Item")
 

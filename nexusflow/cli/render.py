@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nexusflow.cli.console import speaks_unicode
-from nexusflow.workflows.report import RunSummary
-from nexusflow.workflows.report_steps import StepReport
+from nexusflow.workflows.reports.report import RunReport, RunSummary
+from nexusflow.workflows.reports.report_steps import StepReport, awaited
 
 BAR_WIDTH = 24
 MESSAGE_WIDTH = 200
+AWAITED = 3
+"""So many steps that a run waits for are named."""
 _SIGNS = {
     "pending": ("·", ".", "dim"),
     "ready": ("·", ".", "cyan"),
@@ -27,8 +29,10 @@ _SIGNS = {
     "skipped": ("–", "-", "dim"),
     "cancelled": ("⊘", "-", "yellow"),
     "queued": ("·", ".", "dim"),
+    "paused": ("‖", "=", "yellow"),
 }
-_ORDER = ("succeeded", "failed", "timed_out", "blocked", "cancelled", "skipped", "retrying", "running", "ready")
+_ENDED = ("succeeded", "failed", "timed_out", "blocked", "cancelled", "skipped")
+_ORDER = (*_ENDED, "retrying", "waiting", "running", "ready")
 
 
 def style_of(state: str) -> str:
@@ -94,20 +98,26 @@ def steps_table(
 
 def _name(console: Console, step: StepReport) -> Text:
     symbol, plain, style = _SIGNS.get(step.state, ("?", "?", ""))
-    return Text.assemble("  " * step.nesting, (symbol if speaks_unicode(console) else plain, style), f" {step.name}")
+    sign = symbol if speaks_unicode(console) else plain
+    return Text.assemble(
+        "  " * step.nesting, (sign, style), " ", (f"{step.way}: " if step.way else "", "dim"), step.name
+    )
 
 
 def _what(step: StepReport, *, bars: bool) -> RenderableType:
     told = Text(words(step.state), style_of(step.state))
     if step.counts:
         told = counted(step.counts)
+    if step.told:
+        told.append(f", {step.told}", "dim")
     if step.branch:
         told.append(f" ({step.branch})", "dim")
     if step.attempts > 1 and not step.counts:
         told.append(f", attempt {step.attempts}" if step.state == "retrying" else f", {step.attempts} attempts")
     if step.retry_at is not None:
-        wait = (step.retry_at - datetime.datetime.now(datetime.UTC)).total_seconds()
-        told.append(f", again in {duration(wait)}" if wait > 0 else ", again now", "dim")
+        told.append(f", again {_ahead(step.retry_at)}", "dim")
+    if step.waits_until is not None:
+        told.append(f", {'next' if step.iterations else 'goes on'} {_ahead(step.waits_until)}", "dim")
     if why := message(step):
         told.append(f"  {why}", "dim" if step.note else style_of(step.state))
     if step.progress is None or step.counts:
@@ -119,6 +129,28 @@ def _what(step: StepReport, *, bars: bool) -> RenderableType:
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_row(bar, done)
     return row
+
+
+def _ahead(moment: datetime.datetime) -> str:
+    seconds = (moment - datetime.datetime.now(datetime.UTC)).total_seconds()
+    return f"in {duration(seconds)}" if seconds > 0 else "now"
+
+
+def awaiting(report: RunReport) -> Text | None:
+    """What a run waits for where nothing else goes on in it, and how long; the first few."""
+    waiting = awaited(report.steps) if report.run.ending is None else []
+    if not waiting:
+        return None
+    parts = []
+    for step in waiting[:AWAITED]:
+        moment = step.waits_until or step.retry_at
+        if moment is not None:
+            why = (
+                ", to be tried again" if step.waits_until is None else ", its next iteration" if step.iterations else ""
+            )
+            parts.append(f"{step.path}{why} ({moment.astimezone():%Y-%m-%d %H:%M:%S}, {_ahead(moment)})")
+    more = f" and {len(waiting) - AWAITED:,} more" if len(waiting) > AWAITED else ""
+    return Text(f"Waits for {'; '.join(parts)}{more}", style_of("waiting"))
 
 
 def _failed(number: int) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from nexusflow.cli.console import err, out, say
 from nexusflow.cli.render import duration, words
 from nexusflow.embedded.home import Home
-from nexusflow.workflows.report import RunReport, RunSummary
+from nexusflow.workflows.reports.report import RunReport, RunSummary
 
 CELL_WIDTH = 120
 MAX_ROWS = 50

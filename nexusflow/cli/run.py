@@ -16,8 +16,8 @@ from nexusflow.cli.interruption import Interruption, LeaveNow
 from nexusflow.cli.sources import Source, check_source, read_source, show_invalid
 from nexusflow.connectors.base import FileRef
 from nexusflow.errors import InvalidDefinition, NexusError
-from nexusflow.workflows.files import keep_file
-from nexusflow.workflows.service import checked_input, save_version, start_run
+from nexusflow.workflows.rows.files import keep_file
+from nexusflow.workflows.starts.service import checked_input, save_version, start_run
 
 
 class RunCommand:

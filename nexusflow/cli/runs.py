@@ -1,5 +1,6 @@
-"""``nexusflow runs list`` and ``runs cancel``."""
+"""``nexusflow runs list``, ``runs cancel``, ``runs pause`` and ``runs resume``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,11 @@ from nexusflow.cli.clusters import readable_cluster
 from nexusflow.cli.console import print_json, say
 from nexusflow.cli.records import document, gathered, local, parse_moment, show_rest, show_table
 from nexusflow.cli.render import duration, style_of, words
-from nexusflow.workflows.listing import RunLine, list_runs
-from nexusflow.workflows.report import find_run
-from nexusflow.workflows.saved import find_workflow
-from nexusflow.workflows.service import cancel_run
-from nexusflow.workflows.states import RUN_TERMINAL
+from nexusflow.workflows.reports.listing import RunLine, list_runs
+from nexusflow.workflows.reports.report import find_run
+from nexusflow.workflows.rows.states import RUN_TERMINAL
+from nexusflow.workflows.saved.saved import find_workflow
+from nexusflow.workflows.starts.control import cancel_run, pause_run, resume_run
 
 MESSAGE_WIDTH = 80
 
@@ -97,9 +98,25 @@ def error_of(run: RunLine) -> str:
 
 def cancel(names: list[str], *, as_json: bool) -> int:
     """Cancel runs, once all of them are found."""
+    done = "is being cancelled: nothing new starts in it, what runs may finish"
+    return _change(names, cancel_run, lambda _: done, as_json=as_json)
+
+
+def pause(names: list[str], *, as_json: bool) -> int:
+    """Pause runs, once all of them are found."""
+    done = "is paused: nothing new starts in it, what runs may finish. nexusflow runs resume lets it go on"
+    return _change(names, pause_run, lambda status: done if status == "paused" else "is ending", as_json=as_json)
+
+
+def resume(names: list[str], *, as_json: bool) -> int:
+    """Resume runs, once all of them are found."""
+    return _change(names, resume_run, lambda status: f"goes on: {words(status)}", as_json=as_json)
+
+
+def _change(names: list[str], change: Callable[[str, str], str], told: Callable[[str], str], *, as_json: bool) -> int:
     with readable_cluster() as cluster:
         runs = list(dict.fromkeys(find_run(cluster.tenant, name) for name in names))
-        statuses = {run: cancel_run(cluster.tenant, run) for run in runs}
+        statuses = {run: change(cluster.tenant, run) for run in runs}
     over = {run: status in RUN_TERMINAL for run, status in statuses.items()}
     if as_json:
         print_json([{"id": run, "status": status, "was_over": over[run]} for run, status in statuses.items()])
@@ -108,5 +125,5 @@ def cancel(names: list[str], *, as_json: bool) -> int:
         if over[run]:
             say(f"Run {run} is over already: {words(status)}.", "yellow")
         else:
-            say(f"Run {run} is being cancelled: nothing new starts in it, what runs may finish.", "bold green")
+            say(f"Run {run} {told(status)}.", "bold green")
     return exits.SUCCEEDED

@@ -9,9 +9,9 @@ from nexusflow.cli import exits
 from nexusflow.cli.clusters import readable_cluster
 from nexusflow.cli.console import out, print_json, say
 from nexusflow.cli.render import style_of, words
-from nexusflow.workflows.saved import find_workflow
-from nexusflow.workflows.schedules import ScheduleReport, TickReport, list_schedules
-from nexusflow.workflows.timing import Timing
+from nexusflow.workflows.language.timing import Timing
+from nexusflow.workflows.saved.saved import find_workflow
+from nexusflow.workflows.saved.schedules import ScheduleReport, TickReport, list_schedules
 
 _DAYS = 86_400
 

@@ -10,10 +10,10 @@ from nexusflow.cli import exits
 from nexusflow.cli.clusters import readable_cluster
 from nexusflow.cli.console import out, print_json, say
 from nexusflow.cli.documents import shown_run_document
-from nexusflow.cli.render import headline, steps_table, style_of
+from nexusflow.cli.render import awaiting, headline, steps_table, style_of
 from nexusflow.cli.results import WHO_ACTS, show_output
-from nexusflow.workflows.report import EventReport, RunReport, find_run, read_events, read_run
-from nexusflow.workflows.report_steps import StepReport
+from nexusflow.workflows.reports.report import EventReport, RunReport, find_run, read_events, read_run
+from nexusflow.workflows.reports.report_steps import StepReport
 
 EVENTS = 20
 INPUT_WIDTH = 400
@@ -39,6 +39,8 @@ def _show(report: RunReport, events: list[EventReport]) -> None:
     if run.input:
         text = json.dumps({key: _brief(value) for key, value in run.input.items()}, ensure_ascii=False)
         say(f"Input: {text[:INPUT_WIDTH]}{'…' if len(text) > INPUT_WIDTH else ''}", "dim", to=out())
+    if (waits := awaiting(report)) is not None:
+        out().print(waits, soft_wrap=True)
     say(to=out())
     out().print(steps_table(out(), report.steps))
     failing = [step for step in report.steps if step.failures and step.state not in ("succeeded", "running")]

@@ -10,10 +10,10 @@ from nexusflow.cli.console import say
 from nexusflow.cli.problems import show_problems
 from nexusflow.errors import InvalidDefinition, InvalidInput, Problem
 from nexusflow.settings import get_settings
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import Limits, parse_definition
-from nexusflow.workflows.definition import Definition
-from nexusflow.workflows.sandbox import get_sandbox
+from nexusflow.workflows.evaluation.sandbox import get_sandbox
+from nexusflow.workflows.language.checks import Limits, parse_definition
+from nexusflow.workflows.language.definition import Definition
+from nexusflow.workflows.saved.catalogue import catalogue
 
 MAX_SHOWN = 25
 """Problems that people are shown at once."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from nexusflow.cli import exits
 from nexusflow.cli.console import out, say
 from nexusflow.errors import InvalidInput
-from nexusflow.workflows.definition import SCHEMA_FILE
+from nexusflow.workflows.language.definition import SCHEMA_FILE
 
 TEMPLATE = """\
 # yaml-language-server: $schema={schema}

@@ -3,12 +3,12 @@
 import functools
 import http.client
 import ipaddress
-import signal
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 
 from nexusflow.cli import exits
 from nexusflow.cli.console import err, say
+from nexusflow.cli.interruption import Interruption
 from nexusflow.cli.welcome import Welcome
 from nexusflow.embedded.cluster import Membership, ailing, find, find_home, membership
 from nexusflow.embedded.forks import apart
@@ -23,7 +23,6 @@ ANSWER_SECONDS = 60.0
 LOSSES, LOSS_SECONDS = 3, 60.0
 """A supervisor that is lost so often in so short a time is not started again."""
 _LOOK_SECONDS = 0.2
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class UpCommand:
@@ -72,14 +71,14 @@ class UpCommand:
         url = f"http://{_shown_host(self._place.host)}:{port}"
         if not self._place.exact and port != self._place.port:
             say(f"Port {self._place.port} is taken, so it is {port}.", "yellow")
-        stopping.is_ready = True
+        stopping.patient = True
         welcome.show(url, as_json=self._as_json)
         return port
 
     def _watch(self, home: Home, member: Membership, request: Request, stopping: "_Stopping", port: int) -> int:
         """Tell what happens, and start again what is lost, until told to stop. Raises ClusterUnusable."""
         place = Place(self._place.host, port)
-        while not stopping.is_asked:
+        while not stopping.asked:
             for line in member.progress.lines():
                 _tell(line)
             if member.is_lost():
@@ -131,33 +130,22 @@ class UpCommand:
             say(f"Listening on {self._place.host}, beyond this machine: {told}.", "yellow")
 
 
-class _Stopping:
+class _Stopping(Interruption):
     """Ctrl-C and SIGTERM: before it is ready they end the command, then the first asks and the second hurries."""
 
     def __init__(self) -> None:
-        self.is_asked = self.is_ready = False
+        super().__init__()
         self.member: Membership | None = None
-        self._before: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> "_Stopping":
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.is_ready:
-            if self.is_asked:
+        if not self.patient:
+            if self.asked:
                 return  # the first one is ending it
-            self.is_asked = True
+            self.asked = True
             raise KeyboardInterrupt
-        if self.is_asked and self.member is not None:
+        if self.asked and self.member is not None:
             self.member.hurry()
-        self.is_asked = True
+        self.asked = True
 
 
 def _is_configured(settings: Settings) -> bool:

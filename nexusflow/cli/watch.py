@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from nexusflow.cli.exits import database_reason
 from nexusflow.cli.interruption import Interruption
 from nexusflow.errors import ClusterUnusable
-from nexusflow.workflows.report import RunReport, read_progress
-from nexusflow.workflows.service import cancel_run
+from nexusflow.workflows.language.definition import SCOPE_TYPES
+from nexusflow.workflows.reports.report import RunReport, read_progress
+from nexusflow.workflows.starts.control import cancel_run
 
 AWAY_SECONDS = 60.0
 STALL_SECONDS = 30.0
@@ -119,15 +120,18 @@ class Watch:
 
 
 def _fingerprint(report: RunReport) -> Any:
-    steps = tuple((each.state, each.attempts, str(each.counts), each.progress) for each in report.steps)
+    steps = tuple(
+        (each.state, each.attempts, str(each.counts), each.progress, each.iterations) for each in report.steps
+    )
     return report.run.status, report.run.ending, steps
 
 
 def _is_busy(report: RunReport) -> bool:
-    """Whether it waits for something that is under way: a step that runs, a retry that is not due yet."""
+    """Whether it waits for something that is under way: a step that runs, a retry or a wait that is not due yet."""
     return any(
         each.retry_at is not None
+        or each.waits_until is not None
         or (each.counts or {}).get("running", 0) > 0
-        or (each.state == "running" and each.type not in ("foreach", "switch"))
+        or (each.state == "running" and each.type not in SCOPE_TYPES)
         for each in report.steps
     )

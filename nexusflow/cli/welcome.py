@@ -45,7 +45,7 @@ class Welcome:
     @classmethod
     def prepare(cls, home: Home, info: ClusterInfo, *, is_configured: bool) -> "Welcome":
         """Make what is not there: the key, and in a new home the workflow ``hello``. Imports a lot."""
-        from nexusflow.workflows.service import ensure_tenant  # noqa: PLC0415
+        from nexusflow.workflows.starts.service import ensure_tenant  # noqa: PLC0415
 
         given = get_settings()
         if not is_configured:
@@ -123,7 +123,7 @@ def _key(home: Home, tenant: str) -> tuple[str, bool]:
 
 
 def _hello(tenant: str, *, make: bool) -> str | None:
-    from nexusflow.workflows.library import create_workflow, find_workflow  # noqa: PLC0415
+    from nexusflow.workflows.saved.library import create_workflow, find_workflow  # noqa: PLC0415
 
     if make:
         try:

@@ -11,8 +11,8 @@ from nexusflow.cli.console import is_sure, out, print_json, print_text, say
 from nexusflow.cli.records import document, gathered, local, show_rest, show_table
 from nexusflow.cli.sources import check_source, read_source, show_invalid
 from nexusflow.errors import Conflict, InvalidDefinition, NotFound
-from nexusflow.workflows import library
-from nexusflow.workflows.library import VersionDiff, WorkflowDetail, WorkflowSummary
+from nexusflow.workflows.saved import library
+from nexusflow.workflows.saved.library import VersionDiff, WorkflowDetail, WorkflowSummary
 
 _STYLES = {"draft": "yellow", "published": "green", "archived": "dim"}
 _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}

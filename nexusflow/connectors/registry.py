@@ -5,6 +5,7 @@ import difflib
 from nexusflow.connectors.base import Action
 from nexusflow.connectors.csv.actions import CSV_READ
 from nexusflow.connectors.email.actions import EMAIL_SEND
+from nexusflow.connectors.fail.actions import FAIL
 from nexusflow.connectors.http.actions import HTTP_REQUEST
 from nexusflow.connectors.hubspot.actions import HUBSPOT_UPSERT_CONTACT
 from nexusflow.connectors.openai.actions import OPENAI_CHAT
@@ -15,6 +16,7 @@ from nexusflow.errors import NotFound
 TABLE = (
     CSV_READ,
     EMAIL_SEND,
+    FAIL,
     HTTP_REQUEST,
     HUBSPOT_UPSERT_CONTACT,
     OPENAI_CHAT,

@@ -28,7 +28,7 @@ from nexusflow.db.provision import current_revision, newest_revision
 from nexusflow.db.session import sqlalchemy_url, unusable
 from nexusflow.errors import ClusterUnusable
 
-LEFT_OUT = ("alembic_version", "processes")
+LEFT_OUT = ("alembic_version", "processes", "full_queues")
 """What a restored database has of its own."""
 PARENTS_FIRST = ("tenants", "workflows")
 REPLACED = {("run_events", "xact"): "'0'::xid8"}

@@ -34,7 +34,7 @@ MODULES = (
     "tasks.notification",
     "tasks.workflow",
     "nexusflow.connectors.registry",
-    "nexusflow.workflows.joins",
+    "nexusflow.workflows.messaging.joins",
     "nexusflow.workers.command",
     "nexusflow.workers.consumer",
     "nexusflow.workers.heartbeat",

@@ -59,7 +59,7 @@ def _gather() -> Iterator[Metric]:
     runs = GaugeMetricFamily(
         "nexusflow_runs_live", f"Runs that are not over, by status (counted up to {COUNTED}).", labels=["status"]
     )
-    for status in ("queued", "running"):
+    for status in ("queued", "running", "paused"):
         runs.add_metric([status], live.get(status, 0))
     yield runs
     yield from _processes(processes)

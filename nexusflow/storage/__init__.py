@@ -100,7 +100,7 @@ def stream(tenant: str, key: str) -> BinaryIO:
 def delete_month(month: datetime.datetime) -> int:
     """Delete all tenants' objects of a month from the storage outside the database; says how many. Raises StorageAway.
 
-    What the database holds goes with its rows, see ``nexusflow.workflows.retention``.
+    What the database holds goes with its rows, see ``nexusflow.workflows.rows.retention``.
     """
     scheme = configured()
     return 0 if scheme == "db" else int(_backend(scheme).delete_month(month_name(month)))

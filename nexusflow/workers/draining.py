@@ -14,8 +14,8 @@ from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workers.processes import Presence
-from nexusflow.workflows.counters import count
-from nexusflow.workflows.leases import hand_back
+from nexusflow.workflows.messaging.leases import hand_back
+from nexusflow.workflows.rows.counters import count
 
 log = get_logger(__name__)
 LEAVING_SECONDS = 5.0

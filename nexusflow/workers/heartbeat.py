@@ -23,8 +23,8 @@ from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workers.draining import drain, ids_of
 from nexusflow.workers.processes import Presence, grouped
-from nexusflow.workflows import counters
-from nexusflow.workflows.leases import release, renew
+from nexusflow.workflows.messaging.leases import release, renew
+from nexusflow.workflows.rows import counters
 
 log = get_logger(__name__)
 RATE_SECONDS = 30.0

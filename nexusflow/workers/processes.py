@@ -16,7 +16,7 @@ import nexusflow
 from nexusflow.db.session import control_session
 from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import get_settings
-from nexusflow.workflows.counters import read_counts
+from nexusflow.workflows.rows.counters import read_counts
 
 KEPT = datetime.timedelta(days=1)
 """How long the row of a process that ended without a word stays."""

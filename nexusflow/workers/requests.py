@@ -15,8 +15,8 @@ from nexusflow.db.session import AWAY, control_session
 from nexusflow.errors import NexusError
 from nexusflow.log import get_logger
 from nexusflow.workers.consumer import RUNS_SEGMENT
-from nexusflow.workflows.plan import Plan
-from nexusflow.workflows.plans import plan_of
+from nexusflow.workflows.planning.plan import Plan
+from nexusflow.workflows.rows.plans import plan_of
 
 log = get_logger(__name__)
 KEPT_RUNS = 2_000

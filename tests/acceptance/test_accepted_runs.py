@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from nexusflow.auth.keys import create_key
 from nexusflow.db.session import tenant_session
 from nexusflow.queues import QUEUES
-from nexusflow.workflows.library import create_workflow
+from nexusflow.workflows.saved.library import create_workflow
 from tests.integration.cluster import HEAD, Cluster
 from tests.integration.vendor import Vendor
 from tests.integration.workflows.steps import transform

@@ -21,7 +21,8 @@ from nexusflow.embedded.vendors import connections_for
 from nexusflow.errors import ClusterUnusable
 from nexusflow.queues import QUEUES
 from nexusflow.settings import use_settings
-from nexusflow.workflows import files, service
+from nexusflow.workflows.rows import files
+from nexusflow.workflows.starts import service
 from tests.integration.cluster import Cluster
 from tests.integration.connectors.conftest import run_vendors
 from tests.servers.databases import make_database
@@ -53,7 +54,8 @@ class Vendors:
     def calls(self, operation: str) -> list[dict[str, Any]]:
         """The calls of one kind, in order."""
         log = self.folder / "calls.jsonl"
-        lines = log.read_text().splitlines() if log.exists() else []
+        text = log.read_text() if log.exists() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be in the middle of being written
         return [call for call in map(json.loads, lines) if call["operation"] == operation]
 
     def keys(self, operation: str, subject: str) -> dict[str, set[str]]:

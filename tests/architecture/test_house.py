@@ -20,7 +20,7 @@ ENVIRONMENT = {
     "nexusflow/embedded/cluster.py": "what the supervisor inherits",
     "nexusflow/embedded/forks.py": "what a copy of the supervisor has instead of its",
     "nexusflow/embedded/vendor_server.py": "what the local vendors inherit",
-    "nexusflow/workflows/sandbox_child.py": "emptied, so that no expression can see it",
+    "nexusflow/workflows/evaluation/sandbox_child.py": "emptied, so that no expression can see it",
 }
 """The files beside the settings that touch the environment, and what for."""
 
@@ -37,7 +37,7 @@ def _shown(path: Path) -> str:
 PRODUCT = [*sources(*PACKAGES), ROOT / "celeryconfig.py"]
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, "celeryconfig", "nexusflow.workflows.runner", "beat.scheduler"])
+@pytest.mark.parametrize("name", [*PACKAGES, "celeryconfig", "nexusflow.workflows.engine.runner", "beat.scheduler"])
 def test_imports_from_this_repository(name: str) -> None:
     """``tasks`` and ``beat`` are also names on package indexes."""
     found = importlib.import_module(name)

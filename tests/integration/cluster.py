@@ -18,7 +18,7 @@ from nexusflow.db.session import close_connections
 from nexusflow.embedded.procfile import WEB_HTTP
 from nexusflow.queues import QUEUE_NAMES
 from nexusflow.settings import Settings, use_settings
-from nexusflow.workflows import service
+from nexusflow.workflows.starts import control, service
 from tests.integration.records import RunRecord, read_run, statuses
 from tests.servers.databases import Database
 from tests.servers.guardian import guardian
@@ -200,7 +200,7 @@ class Cluster:
 
     def cancel(self, run: str) -> None:
         with self.active():
-            service.cancel_run(self.tenant, run)
+            control.cancel_run(self.tenant, run)
 
     def read(self, run: str) -> RunRecord:
         """What the database holds of a run."""

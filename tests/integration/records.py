@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
-from nexusflow.workflows import models
+from nexusflow.workflows.rows import models
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from nexusflow.workflows.library import archive_workflow, create_workflow
+from nexusflow.workflows.saved.library import archive_workflow, create_workflow
 from tests.integration.cluster import Cluster
 
 SECOND = timedelta(seconds=1)

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from nexusflow.workflows.definition import ActionInfo, Definition
+from nexusflow.workflows.language.definition import ActionInfo, Definition
 
 CATALOGUE = {
     f"{queue}.act": ActionInfo(f"{queue}.act", {}, queue=queue, pure=queue == "any")
@@ -53,6 +53,8 @@ def _steps(dice: Random, left: list[int], depth: int, *, scopes: bool, joins: bo
             step |= _scope_step(dice, left, depth, joins=joins)
         else:
             step["type"] = dice.choice(tuple(CATALOGUE))
+            if depth and dice.random() < 0.2:
+                step["compensate"] = {"type": dice.choice(tuple(CATALOGUE))}
         steps.append(step)
     # The author's order need not be an order of execution.
     dice.shuffle(steps)
@@ -69,10 +71,18 @@ def _needs(dice: Random, before: int, dense: float) -> list[str]:
 
 
 def _scope_step(dice: Random, left: list[int], depth: int, *, joins: bool) -> dict[str, Any]:
-    def steps() -> list[dict[str, Any]]:
-        return _steps(dice, left, depth + 1, scopes=True, joins=joins)
+    def body() -> dict[str, Any]:
+        return {"steps": _steps(dice, left, depth + 1, scopes=True, joins=joins)}
 
-    if dice.random() < 0.5:
-        return {"type": "foreach", "with": {"items": [1, 2]}, "steps": steps()}
-    branches = {"cases": [{"when": True, "steps": steps()} for _ in range(dice.randint(1, 2))]}
-    return {"type": "switch", **branches, **({"default": {"steps": steps()}} if dice.random() < 0.5 else {})}
+    kind = dice.choice(("foreach", "foreach", "switch", "switch", "until", "try", "wait"))
+    if kind == "foreach":
+        return {"type": "foreach", "with": {"items": [1, 2]}, **body()}
+    if kind == "until":
+        return {"type": "until", "until": "${{ input.done }}", **body()}
+    if kind == "wait":
+        return {"type": "wait", "with": {"duration": "1s"}}
+    if kind == "try":
+        catches = {"catch": [body() for _ in range(dice.randint(0, 2))]}
+        return {"type": "try", **body(), **catches, **({"finally": body()} if dice.random() < 0.5 else {})}
+    branches = {"cases": [{"when": True, **body()} for _ in range(dice.randint(1, 2))]}
+    return {"type": "switch", **branches, **({"default": body()} if dice.random() < 0.5 else {})}

@@ -1,10 +1,20 @@
 """A run as the definition means it, in memory: what may start when, written without any use of plan or canvas code."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from nexusflow.workflows.definition import Definition, ForeachStep, Quorum, SwitchStep
-from nexusflow.workflows.plan import Op, Plan, Segment
+from nexusflow.workflows.language.definition import (
+    ActionStep,
+    AnyStep,
+    Definition,
+    ForeachStep,
+    SwitchStep,
+    TryStep,
+    UntilStep,
+)
+from nexusflow.workflows.language.words import Quorum
+from nexusflow.workflows.planning.plan import Op, Plan, Segment
 
 Place = tuple[str, str]
 """A step's path, and its item."""
@@ -22,7 +32,9 @@ class Work:
 class ReferenceRun:
     """Executes segments one at a time, checks every rule of the definition, and tells what became ready.
 
-    Every step succeeds. ``needs`` and ``wanted`` come from the definition alone: step path → what it waits for.
+    Every action succeeds; parts of a try may fail at their end (``parts``: the last one that is over, and whether it
+    failed); what was done in one whose steps failed is then undone (``holders``: by which try).
+    ``needs`` and ``wanted`` come from the definition alone: step path → what it waits for.
     """
 
     definition: Definition
@@ -35,24 +47,24 @@ class ReferenceRun:
     claimed: set[tuple[int, str]] = field(default_factory=set)
     fired: set[tuple[int, str]] = field(default_factory=set)
     items_left: dict[Place, int] = field(default_factory=dict)
+    parts: dict[Place, tuple[str, bool]] = field(default_factory=dict)
+    compensated: dict[str, bool] = field(default_factory=dict)
+    holders: dict[Place, Place] = field(default_factory=dict)
+    undone: set[Place] = field(default_factory=set)
     ended: bool = False
 
     def __post_init__(self) -> None:
         self._read(self.definition.steps, "")
 
-    def _read(self, steps, prefix: str) -> None:
+    def _read(self, steps: Iterable[AnyStep], prefix: str) -> None:
         for step in steps:
             path = prefix + step.id
             self.needs[path] = tuple(prefix + need for need in step.needs)
             quorum = step.join.n if isinstance(step.join, Quorum) else 1 if step.join == "any_success" else None
             self.wanted[path] = len(set(step.needs)) if quorum is None else quorum
-            if isinstance(step, ForeachStep):
-                self._read(step.steps, f"{path}/")
-            if isinstance(step, SwitchStep):
-                for number, case in enumerate(step.cases):
-                    self._read(case.steps, f"{path}/{number}/")
-                if step.default is not None:
-                    self._read(step.default.steps, f"{path}/default/")
+            self.compensated[path] = isinstance(step, ActionStep) and step.compensate is not None
+            for inside, inner in _bodies(step):
+                self._read(inner, f"{path}{inside}/")
 
     def start(self) -> list[Work]:
         """What is ready at the start of the run."""
@@ -69,6 +81,10 @@ class ReferenceRun:
         for op in segment.ops:
             assert not ready, f"{[work.segment for work in ready]} wait for the rest of {segment}"
             ready = self._do(segment, op, work.item)
+        if segment.ops[0].kind == "handle":
+            # A try's handler is asked again, about the next of its parts.
+            self.claimed.discard(key)
+            self.fired.discard(key)
         return ready
 
     def may_start(self, path: str, item: str) -> bool:
@@ -85,8 +101,19 @@ class ReferenceRun:
             return self._record(op.path, item)
         if op.kind == "open":
             return self._open(op.path, item)
+        if op.kind == "part":
+            self._assert_over(segment.scope, item)
+            return self._end_part(op.path, segment.scope, item)
+        if op.kind == "handle":
+            return self._handle(op.path, item)
+        if op.kind == "undo":
+            holder, at = self.holders[op.path, item]
+            self.undone.add((op.path, item))
+            return self._fire([self.plan.closers[holder]], at)
         if op.kind == "item":
             self._assert_over(segment.scope, item)
+            if self.plan.scopes[segment.scope].kind == "until":
+                return self._iterate(op.path, item)
             outer = item.rpartition(".")[0]
             self.items_left[op.path, outer] -= 1
             return [] if self.items_left[op.path, outer] else self._fire([self.plan.closers[op.path]], outer)
@@ -100,7 +127,14 @@ class ReferenceRun:
         return []
 
     def _open(self, path: str, item: str) -> list[Work]:
-        if path in self.plan.closers:
+        kind = self.plan.steps[path].spec["type"]
+        if kind == "wait":
+            return self._fire([self.plan.closers[path]], item)
+        if kind == "try":
+            return self._enter(f"{path}/try", item)
+        if kind == "until":
+            return self._enter(path, f"{item}.0" if item else "0")
+        if kind == "foreach":
             count = self.dice.randrange(3)
             self.items_left[path, item] = count
             if count == 0:
@@ -110,6 +144,45 @@ class ReferenceRun:
         branches = [scope.path for scope in self.plan.scopes.values() if scope.step == path]
         branch = self.dice.choice([*branches, None])
         return self._record(path, item) if branch is None else self._enter(branch, item)
+
+    def _iterate(self, path: str, item: str) -> list[Work]:
+        """An iteration is over: perhaps it was the last one."""
+        outer, _, index = item.rpartition(".")
+        if self.dice.random() < 0.6 or int(index) == 3:
+            return self._record(path, outer)
+        return self._enter(path, f"{outer}.{int(index) + 1}" if outer else str(int(index) + 1))
+
+    def _end_part(self, path: str, part: str, item: str) -> list[Work]:
+        """A part of a try is over; where its output cannot be worked out, it failed, and the handler is asked."""
+        has_last = f"{path}/finally" in self.plan.scopes
+        failed = self.dice.random() < 0.4
+        self.parts[path, item] = part.rpartition("/")[2], failed
+        if failed or part == f"{path}/finally":
+            return self._fire([self.plan.closers[path]], item)
+        return self._enter(f"{path}/finally", item) if has_last else self._record(path, item)
+
+    def _handle(self, path: str, item: str) -> list[Work]:
+        name, failed = self.parts[path, item]
+        if name == "try" and failed and (left := self._left_to_undo(f"{path}/try/", item)):
+            place = self.dice.choice(left)
+            self.holders[place] = path, item
+            number = self.plan.steps[place[0]].undo
+            assert number is not None
+            return self._fire([number], place[1])
+        catches = [scope for scope in self.plan.scopes if scope.removeprefix(f"{path}/catch").isdigit()]
+        if name == "try" and failed and catches and self.dice.random() < 0.8:
+            return self._enter(self.dice.choice(catches), item)
+        has_last = name != "finally" and f"{path}/finally" in self.plan.scopes
+        return self._enter(f"{path}/finally", item) if has_last else self._record(path, item)
+
+    def _left_to_undo(self, inside: str, item: str) -> list[Place]:
+        """What has a compensation and is done, below a path at an item, and is not undone yet."""
+        stem = f"{item}." if item else ""
+        return sorted(
+            (path, at)
+            for path, at in self.recorded - self.undone
+            if path.startswith(inside) and (at == item or at.startswith(stem)) and self.compensated[path]
+        )
 
     def _enter(self, scope: str, item: str) -> list[Work]:
         assert self.plan.scopes[scope].entries
@@ -127,7 +200,7 @@ class ReferenceRun:
                 ready.append(number)
         return self._fire(ready, item)
 
-    def _fire(self, segments, item: str) -> list[Work]:
+    def _fire(self, segments: Iterable[int], item: str) -> list[Work]:
         for number in segments:
             assert (number, item) not in self.fired
             self.fired.add((number, item))
@@ -148,3 +221,18 @@ class ReferenceRun:
         """Every step of every scope entered so far."""
         entered = {(self.plan.segments[number].scope, item) for number, item in self.fired}
         return {(path, item) for scope, item in entered for path in self.plan.scopes[scope].steps}
+
+
+def _bodies(step: AnyStep) -> Iterator[tuple[str, tuple[AnyStep, ...]]]:
+    """The scopes of a step: what their paths add to its own, and their steps."""
+    if isinstance(step, ForeachStep | UntilStep):
+        yield "", step.steps
+    elif isinstance(step, SwitchStep):
+        yield from ((f"/{number}", case.steps) for number, case in enumerate(step.cases))
+        if step.default is not None:
+            yield "/default", step.default.steps
+    elif isinstance(step, TryStep):
+        yield "/try", step.steps
+        yield from ((f"/catch{number}", each.steps) for number, each in enumerate(step.catch))
+        if step.finally_ is not None:
+            yield "/finally", step.finally_.steps

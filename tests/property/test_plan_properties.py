@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexusflow.workflows.canvas import carried, chord_body, signatures
-from nexusflow.workflows.definition import Definition
-from nexusflow.workflows.messages import LIMIT, RESERVE
-from nexusflow.workflows.plan import Plan, compile_plan
-from nexusflow.workflows.seriesparallel import Tree
+from nexusflow.workflows.language.definition import Definition
+from nexusflow.workflows.messaging.canvas import carried, chord_body, signatures
+from nexusflow.workflows.planning.messages import LIMIT, RESERVE
+from nexusflow.workflows.planning.plan import Plan, compile_plan
+from nexusflow.workflows.planning.seriesparallel import Tree
 from tests.property.definitions import CATALOGUE, random_definition, random_series_parallel
 from tests.property.reference_run import ReferenceRun, Work
 from tests.unit.workflows.celery_walk import CeleryWalk, Message

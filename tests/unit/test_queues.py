@@ -6,7 +6,7 @@ import pytest
 
 from nexusflow.queues import INTEGRATION, MIXED_PROCESSES, NOTIFICATION, QUEUE_NAMES, WORKFLOW, pool_for
 from nexusflow.workers.command import serves
-from nexusflow.workflows.counters import Counters
+from nexusflow.workflows.rows.counters import Counters
 
 CPUS = os.cpu_count() or 1
 

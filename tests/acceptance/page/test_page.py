@@ -111,6 +111,49 @@ def test_items_of_a_foreach_and_their_errors_are_found(visitor: Visitor, front: 
     assert "has no step nothing" in page.text("#step")
 
 
+def test_a_run_tells_what_it_waits_for_and_which_way_it_went(visitor: Visitor, front: Front) -> None:
+    shape = {"type": "transform", "with": {"input": 1, "jq": "."}}
+    poll = {
+        "id": "poll",
+        "type": "until",
+        "until": "${{ iteration.index == 1 }}",
+        "steps": [{"id": "look", **shape}],
+    }
+    rest = {"id": "rest", "type": "wait", "with": {"duration": "4s"}}
+    pay = {"id": "pay", "needs": ["rest"], "type": "fail", "with": {"code": "NO_STOCK", "message": "gone"}}
+    guarded = {
+        "id": "guarded",
+        "type": "try",
+        "needs": ["poll"],
+        "steps": [rest, {"id": "long", "type": "wait", "with": {"duration": "1h"}}, pay],
+        "catch": [
+            {"errors": ["HTTP_*"], "steps": [{"id": "again", **shape}]},
+            {"as": "problem", "steps": [{"id": "tell", **shape}]},
+        ],
+    }
+    run = start(front, save(front, "waiting", [poll, guarded]), wait=False)
+    page = visitor.signed_in(f"/runs/{run}?step=guarded%2Ftry%2Frest")
+    page.until("document.querySelector('.box.s-waiting[data-step=\"guarded/try/rest\"]')")
+    page.until("document.querySelector('#part > [data-slot=head]').innerText.includes('waits for guarded/try/rest')")
+    assert " min" in page.value("document.querySelector('.box[data-step=\"guarded/try/long\"] .line').textContent")
+    assert page.value("[...document.querySelectorAll('.graph .branch text')].map(e => e.textContent)") == [
+        "try",
+        "catch 1: HTTP_*",
+        "catch 2: any error",
+    ]
+    page.until("document.querySelector('.run-head .badge.s-succeeded')")
+    timeline = page.text(".timeline")
+    for told in ("2 iterations", "stopped: pay failed", "not for this error"):
+        assert told in timeline
+    page.open(f"{front.url}/runs/{run}?step=guarded%2Fcatch1%2Ftell")
+    panel = page.text("#step")
+    assert "Caught problem" in panel
+    assert '"code": "NO_STOCK"' in panel
+    page.open(f"{front.url}/runs/{run}?step=poll")
+    page.until("document.querySelectorAll('.items tbody tr').length === 2")
+    assert "Iterations" in page.text("#step")
+
+
 FORM = {
     "type": "object",
     "required": ["who", "count", "size"],

@@ -186,6 +186,19 @@ def test_a_run_is_cancelled_once_and_for_all(front: Front, slow: str) -> None:
     assert front.want(202, "POST", f"/v2/runs/{run}/cancel", {})["status"] == "cancelled"
 
 
+def test_a_run_is_paused_and_resumed(front: Front, other: Front, slow: str) -> None:
+    run = front.want(202, "POST", f"/v2/workflows/{slow}/run", {})["id"]
+    for _ in range(2):
+        assert front.want(202, "POST", f"/v2/runs/{run}/pause") == {"id": run, "status": "paused"}
+    assert [each["id"] for each in front.get(f"/v2/runs?status=paused&workflow={slow}")] == [run]
+    for change in ("pause", "resume"):
+        other.refused(404, "NOT_FOUND", "POST", f"/v2/runs/{run}/{change}")
+        front.refused(422, "VALIDATION_ERROR", "POST", f"/v2/runs/{run}/{change}", {"why": "lunch"})
+    for _ in range(2):
+        assert front.want(202, "POST", f"/v2/runs/{run}/resume")["status"] in ("queued", "running")
+    front.want(202, "POST", f"/v2/runs/{run}/cancel")
+
+
 def test_runs_are_filtered_sorted_and_paged(front: Front, other: Front) -> None:
     workflow = front.create(hello("listed"))
     runs = [front.want(202, "POST", f"/v2/workflows/{workflow}/run", {"input": {"who": "Ada"}})["id"] for _ in range(5)]

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from api.shapes import RunView, StepView
-from nexusflow.workflows import library
-from nexusflow.workflows.starting import start_runs
+from nexusflow.workflows.saved import library
+from nexusflow.workflows.starts.starting import start_runs
 from tests.integration.workflows.definitions import source
 from tests.servers.databases import Database
 from tests.unit.cli.conftest import Answer
@@ -90,6 +90,21 @@ def test_cancelling_some_runs(nexusflow: Nexusflow, database: Database, runs: li
         (runs[2], True),
     ]
     assert nexusflow("runs", "list", "-t", runs[0], "--json").json[0]["ending"] == "cancelled"
+
+
+def test_pausing_and_resuming_some_runs(nexusflow: Nexusflow, database: Database, runs: list[str]) -> None:
+    end(database, runs[2], "failed")
+    said = nexusflow("runs", "pause", runs[0], runs[2])
+    assert said.code == 0
+    assert f"Run {runs[0]} is paused" in said.err
+    assert f"Run {runs[2]} is over already: failed." in said.err
+    assert [each["id"] for each in nexusflow("runs", "list", "-s", "paused", "--json").json] == [runs[0]]
+    assert "paused" in nexusflow("runs", "show", runs[0]).out
+    assert nexusflow("runs", "resume", runs[0], "--json").json == [
+        {"id": runs[0], "status": "queued", "was_over": False}
+    ]
+    assert f"Run {runs[1]} goes on: queued." in nexusflow("runs", "resume", runs[1]).err
+    assert nexusflow("runs", "pause", "gone").code == 2
 
 
 def test_watching_a_run_to_its_end(nexusflow: Nexusflow, database: Database, runs: list[str]) -> None:

@@ -90,7 +90,7 @@ def test_everything_comes_back(places: tuple[Database, Database], tmp_path: Path
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
             " AND NOT (relrowsecurity AND relforcerowsecurity)"
         ).fetchall()
-    assert {name for (name,) in unforced} == {"alembic_version", "processes"}
+    assert {name for (name,) in unforced} == {"alembic_version", "processes", "full_queues"}
     with pytest.raises(NotEmpty):
         restore_backup(empty.owner_url, PASSWORDS, file, None, lambda _: None)
     assert tmp_path.joinpath("backup").exists()

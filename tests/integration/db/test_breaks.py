@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from nexusflow.db.session import control_session, runtime_engine, tenant_pipeline, tenant_session
 from nexusflow.errors import ClusterUnusable
 from nexusflow.settings import Settings, use_settings
-from nexusflow.workflows.statements import HOLD
+from nexusflow.workflows.rows.statements import HOLD
 
 if TYPE_CHECKING:
     from tests.servers.databases import Database

@@ -10,6 +10,7 @@ import pytest
 from nexusflow import storage
 from nexusflow.cli import exits
 from nexusflow.cli.app import call
+from nexusflow.db.provision import newest_revision
 from nexusflow.settings import Settings, use_settings
 from tests.integration.db.owners import empty_database, owned_database, settings_of
 from tests.integration.db.test_retention import add_month, month_before
@@ -39,11 +40,11 @@ def test_an_upgrade_says_what_it_would_do_and_does_it(
     empty = empty_database(postgres)
     with settings_of(empty):
         would = typed(capsys, "upgrade", "--dry-run")
-        assert would == {"from": None, "to": "0002", "changes": True, "dry_run": True}
+        assert would == {"from": None, "to": newest_revision(), "changes": True, "dry_run": True}
         assert typed(capsys, "upgrade")["changes"]
         assert not typed(capsys, "upgrade")["changes"]
         assert call(["db", "upgrade"]) == exits.SUCCEEDED
-        assert "newest revision, 0002" in capsys.readouterr().out
+        assert f"newest revision, {newest_revision()}" in capsys.readouterr().out
     postgres.drop_database(empty.name)
     use_settings(Settings())
     assert typed(capsys, "upgrade", code=exits.UNUSABLE)["error"]["code"] == "CLUSTER_UNUSABLE"

@@ -12,7 +12,7 @@ import pytest
 
 from nexusflow import storage
 from nexusflow.db.session import control_session
-from nexusflow.workflows import retention
+from nexusflow.workflows.rows import retention
 from tests.integration.db.owners import owned_database, settings_of
 from tests.integration.db.rows import act_as
 from tests.servers.databases import Database

@@ -13,13 +13,13 @@ import uuid_utils
 from alembic import command
 
 from nexusflow.connectors.base import FileRef
-from nexusflow.db.provision import Upgrade, alembic_config, plan_upgrade, provision
+from nexusflow.db.provision import Upgrade, alembic_config, newest_revision, plan_upgrade, provision
 from nexusflow.db.session import sqlalchemy_url
 from nexusflow.errors import ClusterUnusable
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.files import open_file
-from nexusflow.workflows.plan import compile_plan
-from nexusflow.workflows.versions import read_definition
+from nexusflow.workflows.planning.plan import compile_plan
+from nexusflow.workflows.rows.files import open_file
+from nexusflow.workflows.saved.catalogue import catalogue
+from nexusflow.workflows.saved.versions import read_definition
 from tests.integration.cluster import Cluster
 from tests.integration.conftest import QUICK
 from tests.integration.db.owners import add_tenants, empty_database, settings_of
@@ -147,13 +147,13 @@ def test_runs_in_flight_and_files_survive_an_upgrade(
         runs = [_add_run(runtime, tenant, steps) for _ in range(3)]
         busy = _add_run(runtime, tenant, steps)
         reference = _add_file(runtime, tenant)
-    assert plan_upgrade(old.owner_url) == Upgrade("0001", "0002")
+    assert plan_upgrade(old.owner_url) == Upgrade("0001", newest_revision())
     worker = OldWorker(old, busy)
     worker.start()
     try:
         while worker.count < 20:
             assert not worker.failures
-        assert provision(old.owner_url, RUNTIME_PASSWORD, CONTROL_PASSWORD) == Upgrade("0001", "0002")
+        assert provision(old.owner_url, RUNTIME_PASSWORD, CONTROL_PASSWORD) == Upgrade("0001", newest_revision())
         seen = worker.count
         while worker.count < seen + 20:
             assert not worker.failures

@@ -20,7 +20,7 @@ from nexusflow.db.session import runtime_engine
 from nexusflow.errors import ClusterUnusable, Permanent
 from nexusflow.settings import Settings, get_settings, use_settings
 from nexusflow.storage import folder, s3
-from nexusflow.workflows import values
+from nexusflow.workflows.rows import values
 from tests.servers.databases import Database
 
 AT = datetime.datetime(2026, 3, 31, 23, 59, tzinfo=datetime.UTC)

@@ -28,7 +28,7 @@ def runs(cluster: Cluster) -> dict[str, str]:
 def test_every_valid_workflow_says_how_it_ends() -> None:
     valid = {path.stem for path in CORPUS.glob("valid-*.yaml")}
     assert valid == set(CASES)
-    assert len(valid) >= 15
+    assert len(valid) >= 110
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -41,4 +41,6 @@ def test_ends_as_the_corpus_says(cluster: Cluster, runs: dict[str, str], name: s
     error = {key: value for key, value in (record.error or {}).items() if key in outcome.get("error", {})}
     assert error == outcome.get("error", {})
     assert {step: record.states.get(step) for step in outcome.get("steps", {})} == outcome.get("steps", {})
+    tried = {step: record.steps[step].attempts for step in outcome.get("attempts", {})}
+    assert tried == outcome.get("attempts", {})
     assert record.live == 0

@@ -9,7 +9,7 @@ import psycopg
 from celery import Celery
 
 from nexusflow.queues import INTEGRATION, QUEUE_NAMES, WORKFLOW
-from nexusflow.workflows.messages import task_name
+from nexusflow.workflows.planning.messages import task_name
 from tests.integration.cluster import Cluster
 from tests.integration.vendor import Vendor
 from tests.integration.workflows.steps import foreach, transform

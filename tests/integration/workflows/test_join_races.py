@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
-from nexusflow.workflows import models, service, work
-from nexusflow.workflows.consequences import Consequences
-from nexusflow.workflows.execution import Execution
-from nexusflow.workflows.files import open_file
-from nexusflow.workflows.plan import Plan
-from nexusflow.workflows.work import Claim, Fired, Hint, Holder, Row
+from nexusflow.workflows.engine.consequences import Consequences
+from nexusflow.workflows.engine.execution import Execution
+from nexusflow.workflows.planning.plan import Plan
+from nexusflow.workflows.rows import models, work
+from nexusflow.workflows.rows.effects import Fired, Row
+from nexusflow.workflows.rows.files import open_file
+from nexusflow.workflows.rows.work import Claim, Hint, Holder
+from nexusflow.workflows.starts import service
 from tests.integration.cluster import Cluster
 from tests.integration.vendor import Vendor
 from tests.integration.workflows.steps import foreach, transform

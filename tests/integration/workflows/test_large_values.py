@@ -12,9 +12,9 @@ import pytest
 
 from nexusflow.errors import InvalidInput, Permanent
 from nexusflow.settings import Settings, use_settings
-from nexusflow.workflows import report
-from nexusflow.workflows.act import recordable, storable
-from nexusflow.workflows.files import keep_file
+from nexusflow.workflows.engine.act import recordable, storable
+from nexusflow.workflows.reports import report
+from nexusflow.workflows.rows.files import keep_file
 from tests.integration.cluster import Cluster
 from tests.integration.records import RunRecord
 from tests.integration.vendor import Vendor

@@ -10,9 +10,11 @@ import pytest
 
 from nexusflow.errors import Conflict, InvalidDefinition, InvalidInput, NexusError, NotFound, VersionChanged
 from nexusflow.settings import get_settings
-from nexusflow.workflows import library, report, service
-from nexusflow.workflows.library import WorkflowSummary
-from nexusflow.workflows.starting import start_runs
+from nexusflow.workflows.reports import report
+from nexusflow.workflows.saved import library
+from nexusflow.workflows.saved.library import WorkflowSummary
+from nexusflow.workflows.starts import control, service
+from nexusflow.workflows.starts.starting import start_runs
 from tests.integration.workflows.definitions import source
 from tests.servers.databases import Database
 
@@ -149,7 +151,7 @@ def test_a_deleted_workflow_leaves_its_name_and_its_runs(tenant: str, saved: Wor
     found = report.read_run(tenant, run)
     assert (found.run.status, found.run.workflow) == ("queued", saved.name)
     assert [event.type for event in report.read_events(tenant, run)] == ["run.accepted"]
-    assert service.cancel_run(tenant, run) == "queued"
+    assert control.cancel_run(tenant, run) == "queued"
 
 
 def test_another_tenant_has_none_of_it(database: Database, tenant: str, saved: WorkflowSummary) -> None:

@@ -12,9 +12,10 @@ from pydantic import SecretStr
 
 from nexusflow.errors import InvalidInput
 from nexusflow.settings import Settings, use_settings
-from nexusflow.workflows import library, runs_query
-from nexusflow.workflows.listing import RunLine, list_runs
-from nexusflow.workflows.paging import Page
+from nexusflow.workflows.reports import runs_query
+from nexusflow.workflows.reports.listing import RunLine, list_runs
+from nexusflow.workflows.rows.paging import Page
+from nexusflow.workflows.saved import library
 from tests.integration.workflows.definitions import source
 from tests.servers.databases import Database
 
@@ -194,7 +195,7 @@ def test_a_search_goes_on_behind_its_window(listed: dict[str, Any], monkeypatch:
 
 
 def test_totals_are_exact_up_to_a_limit(listed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("nexusflow.workflows.listing", "nexusflow.workflows.runs_query"):
+    for module in ("nexusflow.workflows.reports.listing", "nexusflow.workflows.reports.runs_query"):
         monkeypatch.setattr(f"{module}.MAX_TOTAL", 20)
     page = list_runs(listed["tenant"])
     assert (page.total, page.total_capped) == (20, True)

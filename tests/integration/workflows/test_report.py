@@ -1,5 +1,6 @@
 """Reports on rows as the engine writes them, of few and of ten thousand items."""
 
+import datetime
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from nexusflow.db.session import tenant_session
 from nexusflow.errors import InvalidInput, NotFound
 from nexusflow.settings import Settings, use_settings
-from nexusflow.workflows import report, service
+from nexusflow.workflows.reports import report
+from nexusflow.workflows.reports.report_steps import awaited
+from nexusflow.workflows.reports.step_details import read_items, read_step
+from nexusflow.workflows.starts import control, service
 from tests.servers.databases import Database
 
 WORKFLOW = b"""\
@@ -125,6 +129,101 @@ def test_lanes_tell_which_step_of_which_item_runs(database: Database, tenant: st
     assert steps["each/shape"].counts == {"succeeded": 1, "running": 1}, "item 2 shapes"
 
 
+CONTROL = b"""\
+nexusflow: "1"
+name: control
+input:
+  schema:
+    properties: { token: { type: string, x-sensitive: true } }
+steps:
+  - id: poll
+    type: until
+    until: "${{ steps.look.output == 9 }}"
+    with: { delay: 1h, as: pass }
+    steps: [{ id: look, type: transform, with: { input: "${{ pass.previous }}", jq: . } }]
+  - id: guarded
+    type: try
+    steps:
+      - { id: rest, type: wait, with: { duration: "${{ input.long }}" } }
+      - { id: pay, type: transform, with: { jq: . } }
+    catch:
+      - as: problem
+        steps: [{ id: tell, type: transform, with: { input: "${{ problem.code }}", jq: . } }]
+"""
+
+
+@pytest.fixture
+def controlled(database: Database, tenant: str) -> str:
+    """A run whose until waits for its third iteration, and whose try waits beside."""
+    version = service.save_version(tenant, CONTROL)
+    run = service.start_run(tenant, version, {"token": "sesame", "long": "2h"})
+    write(database, "DELETE FROM segments WHERE run_id = %(run)s", run=run)
+    record(database, run, "poll", "", "running")
+    for index, output in enumerate(("1", '"my sesame"')):
+        record(database, run, "poll", str(index), "succeeded", output=output)
+        record(database, run, "poll/look", str(index), "succeeded", output=output)
+    record(database, run, "guarded", "", "running")
+    record(database, run, "guarded/try/rest", "", "waiting")
+    due = (
+        "INSERT INTO segments (run_id, segment, item, tenant_id, queue, due_at) VALUES (%(run)s, %(segment)s, %(item)s,"
+        " %(tenant)s, 'workflow', now() + make_interval(hours => %(hours)s))"
+    )
+    plan = version.plan
+    write(database, due, run=run, segment=plan.scopes["poll"].entries[0], item="2", hours=1)
+    write(database, due, run=run, segment=plan.closers["guarded/try/rest"], item="", hours=2)
+    return run
+
+
+def test_what_a_run_waits_for_is_read_from_what_is_due(tenant: str, controlled: str) -> None:
+    found = report.read_progress(tenant, controlled)
+    steps = {step.path: step for step in found.steps}
+    now = datetime.datetime.now(datetime.UTC)
+    waits = {path: step.waits_until - now for path, step in steps.items() if step.waits_until is not None}
+    assert {path: round(wait / datetime.timedelta(hours=1)) for path, wait in waits.items()} == {
+        "poll": 1,
+        "guarded/try/rest": 2,
+    }
+    assert steps["poll"].told == "iteration 3 of at most 100"
+    assert steps["poll/look"].counts == {"succeeded": 2, "waiting": 1}
+    assert steps["guarded/try/rest"].state == "waiting"
+    assert [step.path for step in awaited(found.steps)] == ["poll", "guarded/try/rest"]
+
+
+def test_the_details_of_an_iteration_tell_what_the_one_before_gave(tenant: str, controlled: str) -> None:
+    look = read_step(tenant, controlled, "poll/look", "1")
+    assert (look.item_name, look.item_value) == ("pass", {"index": 1, "previous": 1})
+    assert (look.item_of, look.items_of, look.output) == ("until", None, "my ***")
+    assert look.input == {"input": 1, "jq": "."}
+    assert read_step(tenant, controlled, "poll/look", "0").item_value == {"index": 0, "previous": None}
+    next_one = read_step(tenant, controlled, "poll/look", "2")
+    assert next_one.item_value == {"index": 2, "previous": "my ***"}
+    whole = read_step(tenant, controlled, "poll/look")
+    assert (whole.items_of, whole.input_note) == ("until", "Choose an iteration: each has an input of its own.")
+    poll = read_step(tenant, controlled, "poll")
+    assert (poll.has_items, poll.items_of, poll.written["until"]) == (True, "until", "${{ steps.look.output == 9 }}")
+    for path in ("poll", "poll/look"):
+        assert [line.item for line in read_items(tenant, controlled, path).items] == ["0", "1"]
+
+
+def test_the_details_of_a_wait_and_of_a_catch(database: Database, tenant: str, controlled: str) -> None:
+    rest = read_step(tenant, controlled, "guarded/try/rest")
+    assert (rest.state, rest.input, rest.seconds) == ("waiting", {"duration": "2h"}, None)
+    assert read_step(tenant, controlled, "guarded/catch0/tell").caught_name is None, "nothing is caught yet"
+    error = '{"code": "NO_STOCK", "cause": "user", "message": "no sesame", "step": "guarded/try/pay"}'
+    record(database, controlled, "guarded/try/pay", "", "failed", error=error)
+    record(database, controlled, "guarded/try", "", "failed", error=error)
+    tell = read_step(tenant, controlled, "guarded/catch0/tell")
+    caught = {"code": "NO_STOCK", "cause": "user", "message": "no ***", "step": "guarded/try/pay"}
+    assert (tell.caught_name, tell.caught) == ("problem", caught)
+    assert tell.input == {"input": "NO_STOCK", "jq": "."}
+    assert read_step(tenant, controlled, "guarded/try/pay").caught_name is None
+    guarded = read_step(tenant, controlled, "guarded")
+    assert (guarded.input, guarded.has_items) == (None, False)
+    assert guarded.written["catch"] == [{"errors": [], "as": "problem", "output": None}]
+    with pytest.raises(NotFound):
+        read_step(tenant, controlled, "guarded/try")
+
+
 MIXED = b"""\
 nexusflow: "1"
 name: mixed
@@ -205,7 +304,7 @@ def test_a_run_is_found_by_how_its_id_begins(tenant: str, run: str, database: Da
 
 
 def test_a_cancelled_run_leaves_no_step_open(tenant: str, run: str) -> None:
-    service.cancel_run(tenant, run)
+    control.cancel_run(tenant, run)
     assert report.read_run(tenant, run).run.ending == "cancelled"
     with tenant_session(tenant) as connection:
         connection.exec_driver_sql(

@@ -12,10 +12,12 @@ import pytest
 
 from nexusflow.db.session import tenant_session
 from nexusflow.errors import Conflict, InvalidInput, NotFound
-from nexusflow.workflows import library, report, service
-from nexusflow.workflows.idempotency import answer_once, fingerprint
-from nexusflow.workflows.library import WorkflowSummary
-from nexusflow.workflows.starting import Started, start_runs
+from nexusflow.workflows.reports import report
+from nexusflow.workflows.saved import library
+from nexusflow.workflows.saved.library import WorkflowSummary
+from nexusflow.workflows.starts import control
+from nexusflow.workflows.starts.idempotency import answer_once, fingerprint
+from nexusflow.workflows.starts.starting import Started, start_runs
 from tests.integration.workflows.definitions import source
 from tests.servers.databases import Database
 
@@ -282,7 +284,7 @@ def test_a_start_survives_connections_that_broke_while_idle(
 def test_a_start_that_was_done_before_its_connection_broke_is_not_done_again(
     database: Database, tenant: str, workflow: WorkflowSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nexusflow.workflows import starting
+    from nexusflow.workflows.starts import starting
 
     start_runs(tenant, workflow.id, [{}])
     done, once_only = starting._Start._in_one_trip, list[Any]()
@@ -307,7 +309,7 @@ def test_a_start_that_was_done_before_its_connection_broke_is_not_done_again(
 def test_a_start_whose_answer_was_lost_is_answered_though_the_workflow_was_archived_since(
     database: Database, tenant: str, workflow: WorkflowSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nexusflow.workflows import starting
+    from nexusflow.workflows.starts import starting
 
     done = starting._Start._in_one_trip
 
@@ -356,11 +358,11 @@ def test_a_run_is_cancelled_once_and_a_finished_one_stays(
     database: Database, tenant: str, workflow: WorkflowSummary
 ) -> None:
     (run,) = start_runs(tenant, workflow.id, [{}]).run_ids
-    assert service.cancel_run(tenant, run) == "queued"
+    assert control.cancel_run(tenant, run) == "queued"
     assert report.read_run(tenant, run).run.ending == "cancelled"
     with psycopg.connect(database.owner_url) as connection:
         connection.execute("UPDATE runs SET status = 'cancelled', finished_at = now() WHERE id = %s", (run,))
-    assert service.cancel_run(tenant, run) == "cancelled"
+    assert control.cancel_run(tenant, run) == "cancelled"
     for unknown in ("x", "0199aaaa-0000-7000-8000-0000000000ff"):
         with pytest.raises(NotFound):
-            service.cancel_run(tenant, unknown)
+            control.cancel_run(tenant, unknown)

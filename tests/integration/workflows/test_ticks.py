@@ -13,10 +13,10 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from nexusflow.cli.app import call
-from nexusflow.workflows import ticks
-from nexusflow.workflows.library import archive_workflow, create_workflow, update_workflow
-from nexusflow.workflows.schedules import ScheduleReport, list_schedules
-from nexusflow.workflows.ticks import START_SECONDS, Ticker
+from nexusflow.workflows.clock import ticks
+from nexusflow.workflows.clock.ticks import START_SECONDS, Ticker
+from nexusflow.workflows.saved.library import archive_workflow, create_workflow, update_workflow
+from nexusflow.workflows.saved.schedules import ScheduleReport, list_schedules
 from tests.integration.cluster import Cluster
 from tests.servers.databases import make_database
 

@@ -9,9 +9,9 @@ import pytest
 from nexusflow.cli.actions import example
 from nexusflow.connectors.base import Action
 from nexusflow.connectors.registry import actions
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import parse_definition
-from nexusflow.workflows.definition import SCHEMA_FILE
+from nexusflow.workflows.language.checks import parse_definition
+from nexusflow.workflows.language.definition import SCHEMA_FILE
+from nexusflow.workflows.saved.catalogue import catalogue
 from tests.unit.cli.conftest import Answer
 
 Nexusflow = Callable[..., Answer]

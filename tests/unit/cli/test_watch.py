@@ -15,7 +15,7 @@ from nexusflow.cli import watch as module
 from nexusflow.cli.interruption import Interruption, LeaveNow
 from nexusflow.cli.watch import Watch
 from nexusflow.errors import ClusterUnusable
-from nexusflow.workflows.report import RunReport, RunSummary
+from nexusflow.workflows.reports.report import RunReport, RunSummary
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 AWAY = ClusterUnusable("PostgreSQL cannot be used: gone")

@@ -11,10 +11,10 @@ import pytest
 
 from nexusflow.connectors.csv.shapes import CsvReadOutput
 from nexusflow.embedded.vendors.scores import score_lead
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.definition import Definition
-from nexusflow.workflows.loader import load
-from nexusflow.workflows.plan import compile_plan
+from nexusflow.workflows.language.definition import Definition
+from nexusflow.workflows.language.loader import load
+from nexusflow.workflows.planning.plan import compile_plan
+from nexusflow.workflows.saved.catalogue import catalogue
 from tests.unit.connectors.test_csv import table
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

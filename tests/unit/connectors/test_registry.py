@@ -10,10 +10,10 @@ import pytest
 from nexusflow.connectors.base import Action
 from nexusflow.connectors.registry import TABLE, _by_name, actions, get_action
 from nexusflow.errors import NotFound
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import check
-from nexusflow.workflows.definition import ActionStep, Definition
-from nexusflow.workflows.loader import load
+from nexusflow.workflows.language.checks import check
+from nexusflow.workflows.language.definition import ActionStep, Definition
+from nexusflow.workflows.language.loader import load
+from nexusflow.workflows.saved.catalogue import catalogue
 
 ROOT = Path(__file__).parents[3]
 QUEUES = {"workflow", "integration", "notification", "any"}
@@ -35,7 +35,7 @@ def test_it_has_a_summary_a_queue_and_a_folder_of_its_own(action: Action) -> Non
     assert action.summary.endswith(".")
     assert 10 < len(action.summary) < 100
     assert action.queue in QUEUES
-    folder = "transform" if action.name == "transform" else action.name.split(".")[0]
+    folder = action.name.split(".")[0]
     assert action.run.__module__ == f"nexusflow.connectors.{folder}.actions"
     assert action.run.__doc__
 
@@ -76,7 +76,7 @@ def test_the_catalogue_tells_the_compiler_about_it(action: Action) -> None:
 
 
 def test_pure_actions_are_those_without_outside_effect() -> None:
-    assert {action.name for action in actions() if action.pure} == {"csv.read", "transform"}
+    assert {action.name for action in actions() if action.pure} == {"csv.read", "fail", "transform"}
 
 
 def test_a_name_is_taken_once() -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nexusflow.workflows.definition import ActionInfo, Definition
-from nexusflow.workflows.plan import Plan, compile_plan
+from nexusflow.workflows.language.definition import ActionInfo, Definition
+from nexusflow.workflows.planning.plan import Plan, compile_plan
 
 CATALOGUE = {
     info.name: info

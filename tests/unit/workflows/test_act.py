@@ -9,11 +9,11 @@ import pytest
 from nexusflow.connectors.base import Action, ActionModel, StepContext
 from nexusflow.errors import Permanent
 from nexusflow.settings import Settings, use_settings
-from nexusflow.workflows import act
-from nexusflow.workflows.act import Place, perform
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import parse_definition
-from nexusflow.workflows.plan import StepPlan, compile_plan
+from nexusflow.workflows.engine import act
+from nexusflow.workflows.engine.act import Place, perform
+from nexusflow.workflows.language.checks import parse_definition
+from nexusflow.workflows.planning.plan import StepPlan, compile_plan
+from nexusflow.workflows.saved.catalogue import catalogue
 
 PLACE = Place(tenant="local", run="run", step="fetch", item="", attempt=1)
 SMTP = {"host": "smtp.example", "username": "ada", "password": "pw"}
@@ -49,7 +49,7 @@ steps:
 
 def failure(plan: StepPlan) -> Permanent:
     with pytest.raises(Permanent) as caught:
-        perform(plan, PLACE, {"input": {}, "steps": {}}, lambda *_: pytest.fail("no file is asked for"))
+        perform(plan.spec, PLACE, {"input": {}, "steps": {}}, lambda *_: pytest.fail("no file is asked for"))
     return caught.value
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from celery.app.task import Context
 
-from nexusflow.workflows.canvas import carried, chord_body, signatures
-from nexusflow.workflows.messages import LIMIT, RESERVE
-from nexusflow.workflows.plan import Plan
+from nexusflow.workflows.messaging.canvas import carried, chord_body, signatures
+from nexusflow.workflows.planning.messages import LIMIT, RESERVE
+from nexusflow.workflows.planning.plan import Plan
 from tests.unit.workflows.celery_walk import CeleryWalk
 from tests.unit.workflows.definitions import compiled, foreach, step
 

@@ -9,11 +9,11 @@ import yaml
 
 from nexusflow.errors import InvalidDefinition, Problem
 from nexusflow.schemas import validate
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import Limits, check, parse_definition
-from nexusflow.workflows.definition import SCHEMA_FILE, ActionInfo, Definition, schema_text
-from nexusflow.workflows.expressions import check_jq
-from nexusflow.workflows.loader import load
+from nexusflow.workflows.evaluation.expressions import check_jq
+from nexusflow.workflows.language.checks import Limits, check, parse_definition
+from nexusflow.workflows.language.definition import SCHEMA_FILE, ActionInfo, Definition, schema_text
+from nexusflow.workflows.language.loader import load
+from nexusflow.workflows.saved.catalogue import catalogue
 
 ROOT = Path(__file__).parents[3]
 CORPUS = sorted((ROOT / "tests" / "corpus").glob("*.yaml"))
@@ -165,7 +165,9 @@ def test_only_what_is_written_out_is_held_against_the_schema(given: dict[str, An
 
 
 def test_published_schema_is_current_and_fits_the_language() -> None:
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), "run python -m nexusflow.workflows.definition"
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
+        "run python -m nexusflow.workflows.language.definition"
+    )
     schema = yaml.safe_load(schema_text())
     for path in CORPUS:
         case = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -182,7 +184,7 @@ def test_the_reference_is_right() -> None:
     assert problems_of(example) == []
     used = {
         code
-        for path in (ROOT / "nexusflow" / "workflows").glob("*.py")
+        for path in (ROOT / "nexusflow" / "workflows" / "language").glob("*.py")
         if path.stem.startswith(("check", "document", "loader", "scalars", "model_problems"))
         for code in re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"', path.read_text(encoding="utf-8"))
     } - {"NULL", "TRUE", "FALSE", "RULES"}

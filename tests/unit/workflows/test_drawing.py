@@ -5,13 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nexusflow.connectors.registry import actions
-from nexusflow.workflows.definition import ActionInfo, Definition
-from nexusflow.workflows.drawing import DrawingFormat, draw
-from nexusflow.workflows.loader import load
-from nexusflow.workflows.mermaid import draw_mermaid
-from nexusflow.workflows.plan import Plan, compile_plan
+from nexusflow.workflows.language.checks import parse_definition
+from nexusflow.workflows.language.definition import ActionInfo, Definition
+from nexusflow.workflows.language.loader import load
+from nexusflow.workflows.planning.plan import Plan, compile_plan
+from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.reports.mermaid import draw_mermaid
+from nexusflow.workflows.reports.phrases import written_duration
+from nexusflow.workflows.saved.catalogue import catalogue
 from tests.unit.workflows.definitions import compiled, foreach, step, switch
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +34,141 @@ def _mixed() -> Plan:
         step("first", "n", "aside both", join="any_success"),
         switch("size", [step("small")], [step("large", "n")], needs="first"),
     )
+
+
+def _control() -> Plan:
+    """A loop with two first steps, a wait, and a try whose steps can be undone."""
+    return compiled(
+        {
+            "id": "poll",
+            "type": "until",
+            "until": "${{ steps.b.output > 3 }}",
+            "with": {"max_iterations": 10, "delay": "90s"},
+            "steps": [step("a"), step("b", "i")],
+        },
+        {"id": "rest", "type": "wait", "needs": ["poll"], "with": {"duration": "${{ input.long }}"}},
+        {
+            "id": "guarded",
+            "type": "try",
+            "needs": ["rest"],
+            "steps": [step("c", compensate={"type": "http.request"}), step("d", "i", "c")],
+            "catch": [{"errors": ["HTTP_*", "timeout"], "steps": [step("e")]}, {"steps": [step("f"), step("g")]}],
+            "finally": {"steps": [step("h", "n")]},
+        },
+    )
+
+
+def test_the_outline_tells_loops_tries_and_waits() -> None:
+    assert draw(_control(), "text", "control") == (
+        """\
+control: 11 steps in 11 segments
+    at the start:
+        #0   workflow      poll (until)
+    when poll is over:
+        #1   workflow      rest (wait input.long)
+    when rest is over:
+        #2   workflow      guarded (try)
+    when rest has waited: rest is done (#3)
+    when guarded is over: the end (#5)
+
+poll: again until "${{ steps.b.output > 3 }}", at most 10 times, 1m30s apart
+    at the start:
+        group
+            #6   workflow      a (csv.read)
+            #7   integration   b (http.request)
+    when a and b are over: the iteration is done (#8)
+    when it is true: poll is done; else the next iteration
+
+guarded/try: what is tried
+    at the start:
+        chain
+            #9   workflow      c (csv.read)
+            #10  integration   d (http.request)
+    if it succeeded and the try around it fails: c is undone by http.request (#11)
+    when d is over: try is done (#12)
+    if it fails: catch 1 for HTTP_*, timeout; else catch 2 for any error (#4)
+    then, in any case: finally
+
+guarded/catch0: catch 1, if that failed with HTTP_*, timeout
+    at the start:
+        #13  workflow      e (csv.read)
+    when e is over: catch 1 is done (#14)
+
+guarded/catch1: catch 2, if that failed with any error
+    at the start:
+        group
+            #15  workflow      f (csv.read)
+            #16  workflow      g (csv.read)
+    when f and g are over: catch 2 is done (#17)
+
+guarded/finally: at last, in any case
+    at the start:
+        #18  notification  h (email.send)
+    when h is over: finally is done (#19)
+"""
+    )
+
+
+def test_a_try_without_a_catch_for_all_may_fail() -> None:
+    caught = {"id": "g", "type": "try", "steps": [step("a")], "catch": [{"errors": ["user"], "steps": [step("b")]}]}
+    assert "    if it fails: catch 1 for user; else g fails (#1)\n" in draw(compiled(caught), "text")
+    last = {"id": "g", "type": "try", "steps": [step("a")], "finally": {"steps": [step("b")]}}
+    assert "    if it fails: g fails (#1)\n    then, in any case: finally\n" in draw(compiled(last), "text")
+
+
+def test_the_picture_has_the_ways_of_loops_tries_and_waits() -> None:
+    text = draw(_control(), "mermaid", "control")
+    picture = text.splitlines()
+    for line in (
+        '        subgraph scope1["poll, at most 10 iterations"]',
+        '            scope1again{"until steps.b.output #gt; 3"}:::gate',
+        '        subgraph scope2["guarded, try"]',
+        '            s9["c · csv.read<br/>(undone by http.request)<br/>(workflow)"]:::workflow',
+        '        subgraph scope3["guarded, catch 1: HTTP_*, timeout"]',
+        '        subgraph scope5["guarded, finally"]',
+        '    s0 -.->|"iteration 1"| scope1next',
+        "    scope1next -.-> s6",
+        "    scope1next -.-> s7",
+        "    s6 -.-> scope1again",
+        '    scope1again -.->|"true"| d0',
+        '    scope1again -.->|"false, after 1m30s"| scope1next',
+        '    s1 -.->|"after input.long"| d1',
+        "    d1 -.-> s2",
+        "    s2 -.-> s9",
+        '    scope2 -.->|"HTTP_*, timeout"| s13',
+        '    scope2 -.->|"any error"| s15',
+        '    scope2 -.->|"any error"| s16',
+        '    scope2 -.->|"else"| s18',
+        '    scope3 -.->|"in any case"| s18',
+        '    scope4 -.->|"in any case"| s18',
+        "    s18 -.-> d2",
+        "    d2 -.-> finish",
+    ):
+        assert line in picture
+    assert "s10 -.-> d2" not in text, "what is tried is followed by what is last"
+    _check_mermaid(text)
+
+
+def test_a_foreach_tells_how_many_it_takes_at_once() -> None:
+    plan = compiled(foreach("each", step("a")) | {"with": {"items": [1, 2, 3], "batch": 2}})
+    assert "each: for each batch of 2, at most 20 at once" in draw(plan, "text")
+    assert '    s0 -.->|"each batch of 2"| s3' in draw_mermaid(plan).splitlines()
+
+
+def test_an_iteration_with_one_first_step_comes_back_to_it() -> None:
+    loop = {"id": "poll", "type": "until", "until": "${{ 1 > 2 }}", "steps": [step("a"), step("b", needs="a")]}
+    picture = draw_mermaid(compiled(loop)).splitlines()
+    assert '    scope1again -.->|"false"| s2' in picture
+    assert '    s0 -.->|"iteration 1"| s2' in picture
+    moment = {"id": "rest", "type": "wait", "with": {"until": "2030-01-01T08:00:00Z"}}
+    assert '    s0 -.->|"until 2030-01-01T08:00:00Z"| d0' in draw_mermaid(compiled(moment)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.05, "50ms"), (1.5, "1.5s"), (90, "1m30s"), (7200, "2h"), (90_061, "1d1h1m1s")]
+)
+def test_durations_are_told_as_one_writes_them(seconds: float, written: str) -> None:
+    assert written_duration(seconds) == written
 
 
 def test_the_outline_tells_scopes_stages_gates_and_queues() -> None:
@@ -97,9 +236,10 @@ tasks.workflow.run_segment(5)  # the end
 
 
 def test_the_canvas_shows_every_segment_that_a_scope_publishes() -> None:
-    plan = _mixed()
-    shown = [int(number) for number in re.findall(r"run_segment\((\d+)\)", draw(plan, "canvas"))]
-    assert sorted([*shown, *plan.closers.values()]) == [segment.id for segment in plan.segments]
+    for plan in (_mixed(), _control()):
+        shown = [int(number) for number in re.findall(r"run_segment\((\d+)\)", draw(plan, "canvas"))]
+        undoing = [step.undo for step in plan.steps.values() if step.undo is not None]
+        assert sorted([*shown, *undoing, *plan.closers.values()]) == [segment.id for segment in plan.segments]
 
 
 def test_json_is_the_stored_plan() -> None:
@@ -132,10 +272,27 @@ def test_the_picture_has_a_frame_per_scope_and_a_box_per_segment() -> None:
         "d1 -.-> finish",
     ):
         assert f"    {edge}" in picture
-    assert text.count("subgraph ") == len(re.findall(r"^ *end$", text, re.MULTILINE)) == 4
+    assert text.count("subgraph ") == 4
+    _check_mermaid(text)
+
+
+def _check_mermaid(text: str) -> None:
+    """What must hold of every picture: frames are closed, and an edge joins what is drawn."""
+    assert text.count("subgraph ") == len(re.findall(r"^ *end$", text, re.MULTILINE))
     known = set(re.findall(r"^ +(?:subgraph )?(\w+)(?=[\[({])", text, re.MULTILINE))
-    for source, target in re.findall(r"^ +(\w+) -\.?->(?:\|.*\|)? (\w+)$", text, re.MULTILINE):
+    edges = re.findall(r"^ +(\w+) -\.?->(?:\|.*\|)? (\w+)$", text, re.MULTILINE)
+    assert len(edges) == text.count("->")
+    for source, target in edges:
         assert {source, target} <= known
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/corpus").glob("valid-*.yaml")), ids=lambda path: path.stem)
+def test_every_workflow_of_the_corpus_is_drawn(path: Path) -> None:
+    source = yaml.safe_load(path.read_text())["definition"].encode()
+    plan = compile_plan(parse_definition(source, catalogue()), catalogue())
+    _check_mermaid(draw(plan, "mermaid"))
+    assert draw(plan, "text").count("\n\n") == len(plan.scopes) - 1
+    assert draw(plan, "canvas")
 
 
 def test_everything_joined_with_everything_meets_in_one_point() -> None:
@@ -158,5 +315,5 @@ def test_the_documentation_shows_the_example_as_it_is_compiled(form: DrawingForm
     catalogue = {a.name: ActionInfo(a.name, {}, queue=a.queue, pure=a.pure) for a in actions()}
     drawn = draw(compile_plan(definition, catalogue), form, definition.name)
     page = (ROOT / "docs/compile.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(rf"<!-- .* --format {form} -->\n```\w+\n(.*?)```", page, re.DOTALL)
+    (shown,) = re.findall(rf"<!-- .*lead-intake.yaml --format {form} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert shown == drawn

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nexusflow.errors import Permanent
-from nexusflow.workflows.expressions import (
+from nexusflow.workflows.evaluation.expressions import (
     RESERVED_NAMES,
     ExpressionError,
     Reference,

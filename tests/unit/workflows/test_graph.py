@@ -2,7 +2,7 @@
 
 import pytest
 
-from nexusflow.workflows.graph import GraphHasCycle, scope_graphs
+from nexusflow.workflows.planning.graph import GraphHasCycle, scope_graphs
 from tests.unit.workflows.definitions import define, foreach, step, switch
 
 
@@ -23,6 +23,28 @@ def test_names_every_scope_by_its_path() -> None:
         "size/default": ("branch", "size", "", 0),
     }
     assert list(graphs["each/inner"].steps) == ["each/inner/deep"]
+
+
+def test_names_the_scopes_of_loops_and_tries() -> None:
+    guarded = {
+        "id": "guarded",
+        "type": "try",
+        "steps": [step("a")],
+        "output": "x",
+        "catch": [{"steps": [step("b")]}, {"errors": ["NO"], "steps": [step("c")], "output": "y"}],
+        "finally": {"steps": [step("d")]},
+    }
+    poll = {"id": "poll", "type": "until", "until": "${{ input.done }}", "steps": [guarded], "output": "z"}
+    graphs = scope_graphs(define(poll, {"id": "rest", "type": "wait", "with": {"duration": "1s"}}))
+    assert {path: (g.kind, g.step, g.parent, g.depth, g.output) for path, g in graphs.items()} == {
+        "": ("workflow", "", None, 0, None),
+        "poll": ("until", "poll", "", 1, "z"),
+        "poll/guarded/try": ("part", "poll/guarded", "poll", 1, "x"),
+        "poll/guarded/catch0": ("part", "poll/guarded", "poll", 1, None),
+        "poll/guarded/catch1": ("part", "poll/guarded", "poll", 1, "y"),
+        "poll/guarded/finally": ("part", "poll/guarded", "poll", 1, None),
+    }
+    assert {path: g.condition for path, g in graphs.items() if g.condition} == {"poll": "${{ input.done }}"}
 
 
 def test_orders_steps_behind_their_needs_and_else_as_written() -> None:

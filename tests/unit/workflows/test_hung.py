@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from nexusflow.workflows.hung import MAX_ABANDONED, TookTooLong, within
+from nexusflow.workflows.engine.hung import MAX_ABANDONED, TookTooLong, within
 
 HANG = """
 import sys, threading
-from nexusflow.workflows.hung import TookTooLong, within
+from nexusflow.workflows.engine.hung import TookTooLong, within
 
 for number in range(int(sys.argv[1])):
     try:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nexusflow.workflows.catalogue import catalogue
-from nexusflow.workflows.checks import parse_definition
-from nexusflow.workflows.expressions import check_jq
-from nexusflow.workflows.layout import MAX_STEPS, Box, Picture, lay_out
-from nexusflow.workflows.plan import Plan, compile_plan
+from nexusflow.workflows.evaluation.expressions import check_jq
+from nexusflow.workflows.language.checks import parse_definition
+from nexusflow.workflows.planning.plan import Plan, compile_plan
+from nexusflow.workflows.reports.layout import FRAMES, LETTER, MAX_STEPS, SMALL_LETTER, Box, Picture, lay_out
+from nexusflow.workflows.saved.catalogue import catalogue
 from tests.unit.workflows.definitions import compiled, step, switch
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +44,7 @@ def check(plan: Plan) -> Picture:
     """What must hold of every picture."""
     picture = picture_of(plan)
     boxes = {box.path: box for box in picture.boxes}
-    assert set(plan.steps) == {box.path for box in picture.boxes if box.kind != "branch"}
+    assert set(plan.steps) == {box.path for box in picture.boxes if box.kind not in FRAMES}
     for a, b in combinations(picture.boxes, 2):
         nested = a.path.startswith(f"{b.path}/") or b.path.startswith(f"{a.path}/")
         assert nested or not overlap(a, b), (a, b)
@@ -88,6 +88,48 @@ def test_an_edge_over_a_layer_goes_around_what_stands_there() -> None:
     for box in picture.boxes:
         if box.path in ("b", "c"):
             assert not any(box.x < x < box.x + box.width and box.y <= y <= box.y + box.height for x, y in far.points)
+
+
+def test_the_parts_of_a_try_are_framed_as_they_follow_each_other() -> None:
+    long = ["HTTP_*", "timeout", "SOMETHING_VERY_LONG_INDEED", "provider"]
+    guarded = {
+        "id": "g",
+        "type": "try",
+        "steps": [step("a"), step("b", needs="a")],
+        "catch": [{"errors": long, "steps": [step("c")]}, {"steps": [step("d")]}],
+        "finally": {"steps": [step("e")]},
+    }
+    boxes = {box.path: box for box in check(compiled(guarded)).boxes}
+    frames = [box for box in boxes.values() if box.kind == "part"]
+    assert [box.title for box in frames] == [
+        "try",
+        "catch 1: HTTP_*, timeout, SOMETHING…",
+        "catch 2: any error",
+        "finally",
+    ]
+    tried, first, second, last = frames
+    assert tried.y + tried.height < first.y == second.y
+    assert first.y + first.height < last.y
+    assert first.width >= len(first.title) * SMALL_LETTER
+    for path, part in (("g/try/a", tried), ("g/catch1/d", second), ("g/finally/e", last)):
+        assert part.x < boxes[path].x
+        assert boxes[path].x + boxes[path].width < part.x + part.width
+        assert part.y < boxes[path].y
+
+
+def test_what_an_until_repeats_stands_inside_of_it() -> None:
+    loop = {"id": "poll", "type": "until", "until": "${{ 1 > 2 }}", "steps": [step("a"), step("b", needs="a")]}
+    boxes = {box.path: box for box in check(compiled(loop)).boxes}
+    assert (boxes["poll"].kind, boxes["poll/a"].kind) == ("until", "step")
+
+
+def test_what_waits_has_room_to_say_how_long() -> None:
+    loop = {"id": "poll_for_long", "type": "until", "until": "${{ 1 > 2 }}", "steps": [step("a")]}
+    rest = {"id": "rest", "type": "wait", "with": {"duration": "5m"}}
+    boxes = {box.path: box for box in check(compiled(loop, rest)).boxes}
+    assert boxes["rest"].width >= 38 + len("wait · 23 h 59 min left") * SMALL_LETTER
+    told = len("until · 999/1000 · 59 min 59 s left") * SMALL_LETTER
+    assert boxes["poll_for_long"].width >= 38 + len("poll_for_long") * LETTER + told
 
 
 def test_an_edge_leaves_a_low_box_beside_a_tall_one_downward() -> None:

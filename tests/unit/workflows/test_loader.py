@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from nexusflow.errors import InvalidDefinition, Problem
-from nexusflow.workflows import document_yaml
-from nexusflow.workflows.document import MAX_DEPTH, MAX_PROBLEMS, Position
-from nexusflow.workflows.loader import load
+from nexusflow.workflows.language import document_yaml
+from nexusflow.workflows.language.document import MAX_DEPTH, MAX_PROBLEMS, Position
+from nexusflow.workflows.language.loader import load
 
 
 def refused(text: str | bytes, **options: Any) -> list[Problem]:

@@ -1,11 +1,12 @@
 """Segments, scopes, references, stages, and the stored form."""
 
 import json
+from typing import Any
 
 import pytest
 
-from nexusflow.workflows.plan import Op, Plan
-from nexusflow.workflows.seriesparallel import MAX_NESTING, Tree
+from nexusflow.workflows.planning.plan import Op, Plan
+from nexusflow.workflows.planning.seriesparallel import MAX_NESTING, Tree
 from tests.unit.workflows.definitions import compiled, foreach, step, switch
 
 
@@ -16,6 +17,12 @@ def _segments(plan: Plan, scope: str = "") -> dict[str, str]:
         if segment.scope == scope and segment.ops[0].kind in ("step", "open"):
             found["+".join(op.path for op in segment.ops)] = segment.queue
     return found
+
+
+def until(name: str, *steps: dict[str, Any], needs: str = "", **more: Any) -> dict[str, Any]:
+    """An until that ends when the input says so."""
+    words = {"until": "${{ input.done }}", "steps": steps, **more}
+    return {"id": name, "type": "until", "needs": needs.split(), **words}
 
 
 def test_fuses_a_chain_of_one_queue_of_any_length() -> None:
@@ -75,6 +82,74 @@ def test_each_branch_of_a_switch_closes_it() -> None:
         assert [plan.segments[n].ops[0].path for n in finish.follows] == ["d"]
     assert plan.followers["size"] == plan.segments[plan.scopes["size/0"].finish].follows
     assert plan.closers == {}
+
+
+def _finish(plan: Plan, scope: str) -> Op:
+    (op,) = plan.segments[plan.scopes[scope].finish].ops
+    return op
+
+
+def test_an_until_is_ended_by_its_iterations() -> None:
+    plan = compiled(until("poll", step("a"), step("b", "i", "a")), step("c", needs="poll"))
+    assert _finish(plan, "poll") == Op("item", "poll")
+    assert "poll" not in plan.closers
+    assert plan.scopes["poll"].condition == "${{ input.done }}"
+    assert [plan.segments[n].ops[0].path for n in plan.followers["poll"]] == ["c"]
+
+
+def test_an_iteration_is_never_part_of_a_range() -> None:
+    plan = compiled(until("poll", step("a")))
+    assert plan.scopes["poll"].single is None
+
+
+def test_an_until_reads_what_its_condition_names() -> None:
+    plan = compiled(step("a"), until("poll", step("b"), needs="a", until="${{ steps.a.output == steps.b.output }}"))
+    assert plan.scopes["poll"].refs == ("a", "poll/b")
+    assert plan.steps["poll"].refs == ()
+
+
+def test_a_try_has_a_handler_beside_it_and_an_end_in_each_part() -> None:
+    catch = {"catch": [{"steps": [step("b")]}], "finally": {"steps": [step("c")]}}
+    plan = compiled({"id": "guarded", "type": "try", "steps": [step("a")], **catch}, step("d", needs="guarded"))
+    handler = plan.segments[plan.closers["guarded"]]
+    assert (handler.ops, handler.scope, handler.needs, handler.follows) == ((Op("handle", "guarded"),), "", (), ())
+    for part in ("try", "catch0", "finally"):
+        assert _finish(plan, f"guarded/{part}") == Op("part", "guarded")
+    assert plan.scopes[""].entries == (0,)
+    assert [plan.segments[n].ops[0].path for n in plan.followers["guarded"]] == ["d"]
+
+
+def test_a_compensation_is_a_segment_that_nothing_starts_by_itself() -> None:
+    undo = {"type": "email.send", "with": {"x": "${{ steps.a.output + steps.before.output }}"}}
+    guarded = {"id": "guarded", "type": "try", "needs": ["before"], "steps": [step("a", compensate=undo), step("b")]}
+    plan = compiled(step("before"), guarded)
+    number = plan.steps["guarded/try/a"].undo
+    assert number is not None
+    segment = plan.segments[number]
+    assert (segment.ops, segment.scope) == ((Op("undo", "guarded/try/a"),), "guarded/try")
+    assert (segment.queue, segment.needs, segment.follows) == ("notification", (), ())
+    assert plan.steps["guarded/try/a"].undo_refs == ("before", "guarded/try/a")
+    assert number not in plan.scopes["guarded/try"].entries
+    assert plan.steps["guarded/try/b"].undo is None
+
+
+def test_a_wait_ends_its_segment_and_is_closed_when_it_is_over() -> None:
+    plan = compiled(
+        step("a"),
+        {"id": "rest", "type": "wait", "needs": ["a"], "with": {"duration": "${{ steps.a.output }}"}},
+        step("b", needs="rest"),
+    )
+    assert _segments(plan) == {"a+rest": "workflow", "b": "workflow"}
+    closer = plan.segments[plan.closers["rest"]]
+    assert (closer.ops, closer.queue) == ((Op("close", "rest"),), "workflow")
+    assert [plan.segments[n].ops[0].path for n in closer.follows] == ["b"]
+    assert plan.steps["rest"].refs == ("a",)
+
+
+def test_a_catch_reads_what_is_before_its_try_and_not_what_is_in_it() -> None:
+    read = step("b", "t", **{"with": {"jq": "."}})
+    guarded = {"id": "guarded", "type": "try", "needs": ["a"], "steps": [step("x")], "catch": [{"steps": [read]}]}
+    assert compiled(step("a"), guarded).steps["guarded/catch0/b"].refs == ("a",)
 
 
 def test_the_workflow_ends_when_all_its_last_steps_are_over() -> None:
@@ -152,6 +227,10 @@ def test_the_stored_form_gives_the_same_plan() -> None:
         step("a", "i", **{"with": {"list": [1, None, {"x": "ü"}]}}),
         foreach("each", step("b"), step("c", "i"), step("d", "n", "b c", join={"n": 1}), needs="a", output={"y": 1}),
         switch("size", [step("e")], needs="each"),
+        until(
+            "poll", {"id": "f", "type": "try", "steps": [step("g")], "catch": [{"errors": ["A"], "steps": [step("h")]}]}
+        ),
+        {"id": "rest", "type": "wait", "with": {"duration": "1s"}},
     )
     assert Plan.from_json(json.loads(json.dumps(plan.to_json(), sort_keys=True))) == plan
     # jsonb forgets the order of keys: what order means something is kept in lists.

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from nexusflow.log import crash_fields
-from nexusflow.workflows.redaction import Redaction
-from nexusflow.workflows.report_rows import Failure, RunRecords
+from nexusflow.workflows.reports.redaction import Redaction
+from nexusflow.workflows.reports.report_rows import Failure, RunRecords
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """How the runner waits."""
 
-from nexusflow.workflows.runner import LONGEST_PAUSE, STORAGE_PAUSE, storage_pause
+from nexusflow.workflows.engine.runner import LONGEST_PAUSE, STORAGE_PAUSE, storage_pause
 
 
 def test_a_storage_that_stays_away_is_asked_less_and_less_often() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nexusflow.workflows import text_diff
-from nexusflow.workflows.text_diff import unified
+from nexusflow.workflows.saved import text_diff
+from nexusflow.workflows.saved.text_diff import unified
 
 ENDS = ["", "", "", "\u2028", "\x0b"]
 

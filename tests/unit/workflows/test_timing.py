@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nexusflow.workflows.ticks import GRACE, split_ticks
-from nexusflow.workflows.timing import CronProblem, Timing, check_cron, latest_times, next_times
+from nexusflow.workflows.clock.ticks import GRACE, split_ticks
+from nexusflow.workflows.language.timing import CronProblem, Timing, check_cron, latest_times, next_times
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from nexusflow.workflows.startable import CACHE_BYTES, Startable, _Seen
+from nexusflow.workflows.starts.startable import CACHE_BYTES, Startable, _Seen
 
 
 def _schema(number: int) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def test_versions_with_large_schemas_are_kept_within_bounds() -> None:
     tracemalloc.start()
     for number in range(50):
         workflow = f"workflow-{number}"
-        seen.put("tenant", workflow, Startable("id", 1, _schema(number), None, "[]"), is_current=True)
+        seen.put("tenant", workflow, Startable("id", 1, _schema(number), None, None, "[]"), is_current=True)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 1.3 * CACHE_BYTES
@@ -29,7 +29,7 @@ def test_versions_with_large_schemas_are_kept_within_bounds() -> None:
 def test_the_version_to_start_is_the_one_last_seen() -> None:
     seen = _Seen()
     for number, is_current in ((1, True), (2, False), (3, True), (1, False)):
-        seen.put("tenant", "workflow", Startable(f"id-{number}", number, {}, None, "[]"), is_current=is_current)
+        seen.put("tenant", "workflow", Startable(f"id-{number}", number, {}, None, None, "[]"), is_current=is_current)
     found = [seen.get("tenant", "workflow", number) for number in (None, 1, 2)]
     assert [each and each.id for each in found] == ["id-3", "id-1", "id-2"]
     assert seen.get("another", "workflow", 1) is None

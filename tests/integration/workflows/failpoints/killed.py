@@ -13,7 +13,8 @@ from typing import Any
 from nexusflow import storage
 from nexusflow.celery import app
 from nexusflow.settings import get_settings
-from nexusflow.workflows import runner, work
+from nexusflow.workflows.engine import runner
+from nexusflow.workflows.rows import work
 
 __all__ = ["app"]
 

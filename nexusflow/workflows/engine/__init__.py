@@ -1,0 +1,1 @@
+"""A segment at work: claim, act, record, settle, publish."""

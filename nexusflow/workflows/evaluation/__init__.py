@@ -1,0 +1,1 @@
+"""Expressions: parsed and checked here, evaluated in child processes."""

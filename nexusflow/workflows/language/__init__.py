@@ -1,0 +1,1 @@
+"""The definition language: text, models, checks. Pure."""

@@ -1,0 +1,1 @@
+"""Plans as Celery's canvases: published, joined, leased."""

@@ -1,0 +1,1 @@
+"""A definition's graph, its segments and its plan. Pure."""

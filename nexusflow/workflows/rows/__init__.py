@@ -1,0 +1,1 @@
+"""What the engine keeps in PostgreSQL: work, values, files, plans."""

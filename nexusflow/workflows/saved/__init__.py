@@ -1,0 +1,1 @@
+"""Saved workflows, their versions and schedules."""

@@ -1,0 +1,1 @@
+"""How runs start: input, idempotency, many at once."""

@@ -1,0 +1,246 @@
+"""Starting runs: any number in one statement and one round trip, durable at its end.
+
+The statement itself looks whether the workflow may still be started and whether the request came before. Versions never
+change, so what a start needs of them is kept in the process.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import orjson
+import psycopg
+import sqlalchemy as sa
+import uuid_utils
+
+from nexusflow.db.session import AWAY, tenant_pipeline, tenant_session, unusable
+from nexusflow.errors import ClusterUnusable, Conflict, InvalidInput, NotFound, Problem
+from nexusflow.pointers import child
+from nexusflow.workflows.rows.paging import is_id
+from nexusflow.workflows.rows.statements import WAKE
+from nexusflow.workflows.rows.values import stored
+from nexusflow.workflows.saved.versions import unknown_workflow
+from nexusflow.workflows.starts.idempotency import check_key, fingerprint, once, recall
+from nexusflow.workflows.starts.run_input import NOT_FITTING, checked_input, checked_value
+from nexusflow.workflows.starts.startable import Startable, recall_version, remember, resolve
+
+Trigger = Literal["api", "cli", "page", "schedule"]
+MAX_BATCH = 1_000
+MAX_PROBLEMS = 50
+_TRIES = 5
+"""A start that finds another version published than it checked its input against checks it again."""
+
+__all__ = ["MAX_BATCH", "Started", "Trigger", "checked_input", "once", "remember", "start_runs"]
+
+# Nothing is inserted unless the workflow may still be started so, and nobody used the key: then nothing is locked.
+START_RUNS = """
+WITH workflow AS (
+    SELECT w.id FROM workflows w
+    WHERE w.id = %(workflow)s AND w.deleted_at IS NULL AND w.status <> 'archived'
+      AND (%(asked)s OR %(number)s = coalesce(w.published_version,
+            (SELECT max(v.number) FROM workflow_versions v WHERE v.workflow_id = w.id)))),
+taken AS (
+    INSERT INTO idempotency_keys (tenant_id, key, fingerprint, answer)
+    SELECT %(tenant)s, %(key)s::text, %(mark)s, %(answer)s::jsonb FROM workflow WHERE %(key)s::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+    RETURNING true),
+made AS (
+    INSERT INTO runs (id, tenant_id, workflow_id, version_id, input, input_at, trigger, request_key, deadline, start_by)
+    SELECT g.id, %(tenant)s, workflow.id, %(version)s, g.input, g.input_at, %(trigger)s, %(key)s::text,
+           now() + make_interval(secs => %(timeout)s::float8),
+           now() + make_interval(secs => %(queue_timeout)s::float8)
+    FROM workflow, jsonb_to_recordset(%(runs)s::jsonb) AS g(id uuid, input jsonb, input_at text)
+    WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM taken)
+    RETURNING id),
+first AS (
+    INSERT INTO segments (run_id, segment, tenant_id, queue, patience)
+    SELECT made.id, e.segment, %(tenant)s, e.queue, e.patience
+    FROM made, jsonb_to_recordset(%(entries)s::jsonb) AS e(segment int, queue text, patience float8)),
+told AS (
+    INSERT INTO run_events (run_id, tenant_id, type) SELECT id, %(tenant)s, 'run.accepted' FROM made)
+SELECT count(*) FROM made
+"""
+
+_IS_THERE = sa.text("SELECT FROM runs WHERE id = :run")
+
+# Who notifies holds a lock of the whole server until its commit is done: so it is a transaction that waits for no disk.
+WAKE_UNWAITED = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('nexusflow_work', '')"
+
+
+@dataclass(frozen=True)
+class Started:
+    """The runs of one request, in its order. ``replayed``: an earlier request under this key has started them."""
+
+    run_ids: list[str]
+    replayed: bool = False
+
+
+def start_runs(
+    tenant: str,
+    workflow_id: str,
+    inputs: Sequence[Any],
+    *,
+    version: int | None = None,
+    trigger: Trigger = "api",
+    idempotency_key: str | None = None,
+    batch: bool = False,
+    connection: sa.Connection | None = None,
+) -> Started:
+    """Accept a run for each input, all or none; durable at return, or with the ``connection``'s transaction.
+
+    ``version``: default the published one, else the newest. ``batch``: problems point into the list of inputs.
+    Raises InvalidInput, NotFound, Conflict (archived, or the key belongs to another request), ClusterUnusable.
+    """
+    _check_size(inputs)
+    if not is_id(workflow_id):
+        raise unknown_workflow(workflow_id)
+    start = _Start(tenant, workflow_id, list(inputs), version, trigger, batch, connection)
+    if idempotency_key is not None:
+        start.key = check_key(idempotency_key)
+        start.mark = fingerprint("start", workflow_id, version, batch, start.inputs)
+    return start.perform()
+
+
+class _Start:
+    """One request to start runs."""
+
+    def __init__(
+        self,
+        tenant: str,
+        workflow: str,
+        inputs: list[Any],
+        version: int | None,
+        trigger: Trigger,
+        batch: bool,
+        connection: sa.Connection | None,
+    ) -> None:
+        self.tenant, self.workflow, self.inputs, self.version = tenant, workflow, inputs, version
+        self.trigger, self.batch, self.connection = trigger, batch, connection
+        self.key: str | None = None
+        self.mark = ""
+        self.runs = [str(uuid_utils.uuid7()) for _ in inputs]
+
+    def perform(self) -> Started:
+        """Start with the version last seen; look again where it is no longer the one to start."""
+        known = recall_version(self.tenant, self.workflow, self.version)
+        try:
+            for _ in range(_TRIES):
+                startable = known or self._resolve()
+                known = None
+                if self._insert(startable):
+                    return Started(self.runs)
+                if (before := self._replay()) is not None:
+                    return before
+        except (InvalidInput, NotFound, Conflict):
+            # What came in time before is answered as it was then, whatever has become of the workflow.
+            if (before := self._replay()) is not None:
+                return before
+            raise
+        raise Conflict("ARCHIVED", "The workflow is being changed all the time.", "Try again.")
+
+    def _resolve(self) -> Startable:
+        if self.connection is not None:
+            return resolve(self.connection, self.tenant, self.workflow, self.version)
+        with tenant_session(self.tenant) as connection:
+            return resolve(connection, self.tenant, self.workflow, self.version)
+
+    def _replay(self) -> Started | None:
+        if self.key is None:
+            return None
+        if self.connection is not None:
+            answer = recall(self.connection, self.key, self.mark)
+        else:
+            with tenant_session(self.tenant) as connection:
+                answer = recall(connection, self.key, self.mark)
+        if answer is None:
+            return None
+        return Started(answer["run_ids"], replayed=answer["run_ids"] != self.runs)
+
+    def _insert(self, startable: Startable) -> bool:
+        """Whether the runs are there: not if the workflow may not be started so, or the key was there before."""
+        values = self._values(startable)
+        if self.connection is not None:
+            return bool(self._in_transaction(self.connection, values))
+        with unusable():
+            try:
+                return self._in_one_trip(values)
+            except AWAY:
+                return self._again(values)
+
+    def _in_transaction(self, connection: sa.Connection, values: dict[str, Any]) -> int:
+        count: int = connection.exec_driver_sql(START_RUNS, values).scalar_one()
+        if count:
+            connection.exec_driver_sql(WAKE)
+        return count
+
+    def _in_one_trip(self, values: dict[str, Any]) -> bool:
+        with tenant_pipeline(self.tenant) as pipeline:
+            pipeline.begin()
+            count = pipeline.run(START_RUNS, values)
+            pipeline.commit()
+            pipeline.run(WAKE_UNWAITED, {})
+        (number,) = count.fetchone() or (0,)
+        return bool(number)
+
+    def _again(self, values: dict[str, Any]) -> bool:
+        """A connection broke, perhaps one that had been idle since before a restart; the ids tell what has happened."""
+        with contextlib.suppress(ClusterUnusable), tenant_session(self.tenant):
+            pass  # the pool notices here that its connections are dead, and renews all of them
+        try:
+            return self._in_one_trip(values) or self._is_done()
+        except psycopg.errors.UniqueViolation:
+            return True
+
+    def _is_done(self) -> bool:
+        """Whether the runs are there: the workflow may have been changed since they were started."""
+        with tenant_session(self.tenant) as connection:
+            return connection.execute(_IS_THERE, {"run": self.runs[0]}).first() is not None
+
+    def _values(self, startable: Startable) -> dict[str, Any]:
+        rows = []
+        for run, value in zip(self.runs, self._checked(startable), strict=True):
+            if self.connection is None:
+                inline, kept_at = stored(self.tenant, run, value)
+            else:
+                # A storage is not waited for in a transaction; an input that stands in a definition is never huge.
+                inline, kept_at = orjson.dumps(value).decode(), None
+            rows.append({"id": run, "input": inline and orjson.Fragment(inline), "input_at": kept_at})
+        return {
+            "tenant": self.tenant,
+            "workflow": self.workflow,
+            "version": startable.id,
+            "number": startable.number,
+            "asked": self.version is not None,
+            "timeout": startable.timeout,
+            "queue_timeout": startable.queue_timeout,
+            "trigger": self.trigger,
+            "key": self.key,
+            "mark": self.mark,
+            "answer": orjson.dumps({"run_ids": self.runs}).decode(),
+            "runs": orjson.dumps(rows).decode(),
+            "entries": startable.entries,
+        }
+
+    def _checked(self, startable: Startable) -> list[dict[str, Any]]:
+        """The inputs with their defaults. Raises InvalidInput with the problems of all of them."""
+        if not self.batch:
+            return [checked_value(startable.schema, given) for given in self.inputs]
+        checked, problems = [], []
+        for index, given in enumerate(self.inputs):
+            try:
+                checked.append(checked_value(startable.schema, given))
+            except InvalidInput as error:
+                whole = Problem("", None, None, error.code, error.message, error.hint)
+                at = child("/inputs", index)
+                problems += [replace(each, path=at + each.path) for each in error.details or [whole]]
+            if len(problems) >= MAX_PROBLEMS:
+                break
+        if problems:
+            raise InvalidInput(NOT_FITTING.format("Inputs of the batch do"), details=problems[:MAX_PROBLEMS])
+        return checked
+
+
+def _check_size(inputs: Sequence[Any]) -> None:
+    if not 1 <= len(inputs) <= MAX_BATCH:
+        raise InvalidInput(f"A batch of {len(inputs):,} inputs cannot be started.", f"Give 1 to {MAX_BATCH:,} at once.")
