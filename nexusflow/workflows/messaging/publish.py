@@ -15,7 +15,7 @@ from nexusflow.workflows.rows.effects import Fired
 log = get_logger(__name__)
 ASK_SECONDS = 2.0
 HASTY_SECONDS = 0.2
-"""RabbitMQ asks a quorum queue for 0.25 s at most, and then tells 0 messages and 0 consumers (``rabbit_quorum_queue``)."""
+"""RabbitMQ asks a quorum queue for 0.25 s at most (``rabbit_quorum_queue:stat``), and else tells 0 and 0 consumers."""
 
 
 def messages_in(queue: str) -> int | None:
