@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test property clock soak lint types imports build lock clean
+.PHONY: help setup run up test property clock soak fairness lint types imports build lock clean
 
 PYTHON ?=
 BIN := .venv/bin
@@ -40,6 +40,11 @@ soak: ## mixed load at half of this machine's capacity: does anything grow? (MIN
 	@$(SETUP) dev
 	@$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
+
+fairness: ## one tenant floods the cluster; how long does another wait? (ARGS="--runs 10000 --seconds 60")
+	@$(SETUP) dev
+	@$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m benchmarks.fairness $(ARGS)
 
 lint: ## check style and format
 	@$(SETUP) dev

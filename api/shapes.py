@@ -61,6 +61,7 @@ class StartRun(RequestModel):
 
     input: dict[str, Any] = Field(default_factory=dict, description="Must fit the workflow's `input.schema`.")
     version: int | None = Field(None, ge=1, le=MAX_NUMBER, description="Default: the published one, else the newest.")
+    mock: bool = Field(False, description="Steps with a `mock` are not done, but give what it says.")
 
 
 class StartBatch(RequestModel):
@@ -70,6 +71,7 @@ class StartBatch(RequestModel):
 
     inputs: list[dict[str, Any]] = Field(min_length=1, max_length=1000, description="One input for each run.")
     version: int | None = Field(None, ge=1, le=MAX_NUMBER)
+    mock: bool = Field(False, description="Steps with a `mock` are not done, but give what it says.")
 
 
 class Nothing(RequestModel):
@@ -170,7 +172,7 @@ class RunLineView(BaseModel):
     status: str = Field(description="queued, running, paused, succeeded, failed, cancelled or timed_out.")
     ending: str | None = Field(description="The bad end it is on its way to, while its last steps finish.")
     cause: str | None = Field(description="Who has to act: user, provider or platform.")
-    trigger: str = Field(description="api, cli, page or schedule.")
+    trigger: str = Field(description="api, cli, page, schedule or workflow.")
     error_code: str | None
     error_message: str | None
     accepted_at: datetime.datetime
@@ -190,6 +192,8 @@ class RunView(BaseModel):
     ending: str | None
     cause: str | None
     trigger: str
+    parent: dict[str, Any] | None = Field(description="`{run_id, step, item}` of the step that called it.")
+    mock: bool = Field(description="Whether it was started with its steps' mocks.")
     error: dict[str, Any] | None
     input: Any
     output: Any
@@ -223,6 +227,9 @@ class StepView(BaseModel):
     retry_at: datetime.datetime | None
     waits_until: datetime.datetime | None = Field(
         description="When a wait is over, or the next iteration of an until begins."
+    )
+    runs: list[dict[str, Any]] = Field(
+        description="`{id, workflow, status, item}`: the first few runs that it called; those that go on come first."
     )
     note: str | None = Field(description="Why it never ran, why it was stopped, or that it was undone.")
 

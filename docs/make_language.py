@@ -80,6 +80,8 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel) or value in (None, "", (), {}):
         return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{_duration(value)}`" if isinstance(value, float) else f"`{value}`"
 
 

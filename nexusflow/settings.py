@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """The largest file given as input."""
     max_items: int = Field(default=100_000, ge=1)
     """The most items of one foreach."""
+    max_call_depth: int = Field(default=20, ge=1, le=1_000)
+    """The most runs that call each other, one inside of the other."""
     max_error_bytes: int = Field(default=65_536, ge=4096, le=1_048_576)
     """The largest recorded error; of a larger one the details are left out and the message is shortened."""
 

@@ -6,13 +6,16 @@ from celery.exceptions import Ignore
 
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.log import get_logger
+from nexusflow.workflows.engine.execution import Outside
 from nexusflow.workflows.engine.runner import Carried, NotClaimed, Runner
 from nexusflow.workflows.messaging.canvas import carried, chord_body
 from nexusflow.workflows.rows.counters import count
 from nexusflow.workflows.rows.files import open_file
 from nexusflow.workflows.rows.work import FenceLost, Hint, Holder
+from nexusflow.workflows.starts.children import start_child
 
 log = get_logger(__name__)
+OUTSIDE = Outside(open_file=open_file, start_child=start_child)
 
 
 def run_hinted(task: Any, hint: Hint) -> list[int]:
@@ -24,7 +27,7 @@ def run_hinted(task: Any, hint: Hint) -> list[int]:
     request = task.request
     holder = Holder(worker=request.hostname or "", task_id=request.id)
     try:
-        done = Runner(holder, Carried(frozenset(carried(request)), chord_body(request)), open_file).run(hint)
+        done = Runner(holder, Carried(frozenset(carried(request)), chord_body(request)), OUTSIDE).run(hint)
     except (NotClaimed, FenceLost) as refusal:
         count("refused")
         if isinstance(refusal, NotClaimed) and not carried(request) and chord_body(request) is None:

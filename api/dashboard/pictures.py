@@ -116,13 +116,13 @@ def _shape(box: Box, by_path: Mapping[str, StepReport], now: datetime.datetime) 
         return Shape(box, "branch", box.title, "", box.title)
     step = by_path[box.path]
     taken = duration(step.seconds)
-    told = [step.path, step.type, word(step.state), counted(step), taken]
+    told = [step.path, step.kind, word(step.state), counted(step), taken]
     if step.attempts > 1:
         told.append(f"{step.attempts} attempts")
     if step.waits_until is not None:
         told.append(f"until {moment(step.waits_until)}")
     line = " · ".join(part for part in (_short_count(step), _left(step, now)) if part) or taken
-    kind = shortened(step.type, LETTERS)
+    kind = shortened(step.kind, LETTERS)
     return Shape(
         box,
         step.state,

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,7 +37,7 @@ from nexusflow.workflows.starts.starting import start_runs
 router = APIRouter(prefix="/v2", tags=["runs"], route_class=StrictRoute)
 
 Cause = Literal["user", "provider", "platform"]
-Trigger = Literal["api", "cli", "page", "schedule"]
+Trigger = Literal["api", "cli", "page", "schedule", "workflow"]
 Sort = Literal["-accepted_at", "accepted_at", "-finished_at", "finished_at"]
 CHANGES = {"cancel": cancel_run, "pause": pause_run, "resume": resume_run}
 STATUSES = ("queued", "running", "paused", "succeeded", "failed", "cancelled", "timed_out")
@@ -60,6 +61,7 @@ class RunQuery(CursorQuery):
     )
     cause: Cause | None = Field(None, description="Who has to act.")
     trigger: Trigger | None = Field(None, description="What started it.")
+    parent: uuid.UUID | None = Field(None, description="Those that this run's steps called.")
     since: AwareDatetime | None = Field(None, description="Accepted at this time or later; with a zone.")
     until: AwareDatetime | None = Field(None, description="Accepted before this time; with a zone.")
     text: str | None = Field(
@@ -100,7 +102,13 @@ async def start(request: Request, caller: Caller, workflow_id: str, wait: Wait =
     given = await read_model(request, StartRun, optional=True)
     with _pointing("/input"):
         started = await call(
-            start_runs, caller.tenant, workflow_id, [given.input], version=given.version, idempotency_key=key
+            start_runs,
+            caller.tenant,
+            workflow_id,
+            [given.input],
+            version=given.version,
+            idempotency_key=key,
+            mock=given.mock,
         )
     (run,) = started.run_ids
     headers = {"Location": f"/v2/runs/{run}"} | replayed(started.replayed)
@@ -128,6 +136,7 @@ async def start_batch(request: Request, caller: Caller, workflow_id: str) -> Res
         version=given.version,
         idempotency_key=key,
         batch=True,
+        mock=given.mock,
     )
     accepted = [accepted_view(run, workflow_id) for run in started.run_ids]
     return answer(request, accepted, status=202, headers=replayed(started.replayed))
@@ -141,6 +150,8 @@ async def list_all(request: Request, caller: Caller, query: Annotated[RunQuery, 
         given["workflow"] = await call(_workflow_of, caller.tenant, query.workflow)
     if query.status is not None:
         given["status"] = set(query.status)
+    if query.parent is not None:
+        given["parent"] = str(query.parent)
     return listing(request, await call(list_runs, caller.tenant, **given), run_line_view)
 
 

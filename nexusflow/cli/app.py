@@ -91,6 +91,9 @@ def run(
             help="Input for the run: KEY=VALUE, KEY=@FILE (the file is uploaded), or @FILE.json (all of it).",
         ),
     ] = None,
+    mock: Annotated[
+        bool, typer.Option("--mock", help="Steps that have a `mock` are not done, but give what it says.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Run a workflow to its end, on the configured cluster or an embedded one.
@@ -100,7 +103,7 @@ def run(
     """
     from nexusflow.cli.run import RunCommand
 
-    command = RunCommand(file, given or [], as_json=as_json)
+    command = RunCommand(file, given or [], mock=mock, as_json=as_json)
     return exits.perform(command.perform, as_json=as_json, failed=command.failed)
 
 

@@ -33,6 +33,8 @@ def shown_run_document(report: RunReport, events: list[EventReport]) -> dict[str
         "id": run.id,
         "workflow_id": run.workflow_id,
         "trigger": run.trigger,
+        "parent": run.parent,
+        "mock": run.mock,
         "workflow": run.workflow,
         "version": run.version,
         "ending": run.ending,

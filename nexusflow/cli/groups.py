@@ -134,7 +134,10 @@ def list_runs(
         str | None, typer.Option("--cause", metavar="CAUSE", help="Failed because of: user, provider, platform.")
     ] = None,
     trigger: Annotated[
-        str | None, typer.Option("--trigger", metavar="TRIGGER", help="Started by: api, cli, page, schedule.")
+        str | None, typer.Option("--trigger", metavar="TRIGGER", help="Started by: api, cli, page, schedule, workflow.")
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", metavar="ID", help="Called by the steps of this run.")
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="Accepted since: 2h, 7d, or 2026-01-31T08:00.")
@@ -148,7 +151,7 @@ def list_runs(
     """List runs, newest first."""
     from nexusflow.cli.runs import Filters, show_list
 
-    filters = Filters(workflow, status, cause, trigger, since, until, text)
+    filters = Filters(workflow, status, cause, trigger, parent, since, until, text)
     return _do(show_list, filters, sort=sort or "-accepted_at", limit=limit, as_json=as_json)
 
 

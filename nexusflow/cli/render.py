@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nexusflow.cli.console import speaks_unicode
 from nexusflow.workflows.reports.report import RunReport, RunSummary
+from nexusflow.workflows.reports.report_rows import ChildRun
 from nexusflow.workflows.reports.report_steps import StepReport, awaited
 
 BAR_WIDTH = 24
@@ -92,7 +93,7 @@ def steps_table(
     for step in steps:
         seconds = step.seconds if step.seconds is not None else (taking or {}).get(step.path)
         took = "" if seconds is None else duration(seconds)
-        table.add_row(_name(console, step), step.type, _what(step, bars=bars), took)
+        table.add_row(_name(console, step), step.kind, _what(step, bars=bars), took)
     return table
 
 
@@ -116,6 +117,8 @@ def _what(step: StepReport, *, bars: bool) -> RenderableType:
         told.append(f", attempt {step.attempts}" if step.state == "retrying" else f", {step.attempts} attempts")
     if step.retry_at is not None:
         told.append(f", again {_ahead(step.retry_at)}", "dim")
+    if step.children and step.state != "succeeded":
+        told.append(f", {_runs(step.children)}", "dim")
     if step.waits_until is not None:
         told.append(f", {'next' if step.iterations else 'goes on'} {_ahead(step.waits_until)}", "dim")
     if why := message(step):
@@ -129,6 +132,12 @@ def _what(step: StepReport, *, bars: bool) -> RenderableType:
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_row(bar, done)
     return row
+
+
+def _runs(children: Sequence[ChildRun]) -> str:
+    """The runs that a step called: ``run 0199… of invoice``; the first of several."""
+    more = f" and {len(children) - 1:,} more" if len(children) > 1 else ""
+    return f"run {children[0].id} of {children[0].workflow}{more}"
 
 
 def _ahead(moment: datetime.datetime) -> str:
@@ -149,6 +158,8 @@ def awaiting(report: RunReport) -> Text | None:
                 ", to be tried again" if step.waits_until is None else ", its next iteration" if step.iterations else ""
             )
             parts.append(f"{step.path}{why} ({moment.astimezone():%Y-%m-%d %H:%M:%S}, {_ahead(moment)})")
+        elif step.waits_for:
+            parts.append(f"{step.path} ({_runs(step.waits_for)})")
     more = f" and {len(waiting) - AWAITED:,} more" if len(waiting) > AWAITED else ""
     return Text(f"Waits for {'; '.join(parts)}{more}", style_of("waiting"))
 

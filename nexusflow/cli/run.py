@@ -23,8 +23,8 @@ from nexusflow.workflows.starts.service import checked_input, save_version, star
 class RunCommand:
     """One run of one file."""
 
-    def __init__(self, name: str, given: list[str], *, as_json: bool) -> None:
-        self._name, self._given, self._as_json = name, given, as_json
+    def __init__(self, name: str, given: list[str], *, mock: bool, as_json: bool) -> None:
+        self._name, self._given, self._mock, self._as_json = name, given, mock, as_json
         self._source: Source | None = None
         self._run: str | None = None
 
@@ -52,7 +52,7 @@ class RunCommand:
         version = save_version(cluster.tenant, source.content)
         values = given.resolved(lambda path: _keep(cluster.tenant, path))
         interruption.patient = True
-        self._run = run = start_run(cluster.tenant, version, values)
+        self._run = run = start_run(cluster.tenant, version, values, mock=self._mock)
         try:
             title = f"Run {run} of {version.name}, version {version.number}."
             report, with_table = follow(cluster, run, title, interruption)

@@ -28,6 +28,7 @@ class Filters:
     status: list[str] | None = None
     cause: str | None = None
     trigger: str | None = None
+    parent: str | None = None
     since: str | None = None
     until: str | None = None
     text: str | None = None
@@ -40,6 +41,7 @@ class Filters:
             "status": statuses if self.status else None,
             "cause": self.cause,
             "trigger": self.trigger,
+            "parent": find_run(tenant, self.parent) if self.parent is not None else None,
             "since": parse_moment(self.since, "--since") if self.since is not None else None,
             "until": parse_moment(self.until, "--until") if self.until is not None else None,
             "text": self.text,

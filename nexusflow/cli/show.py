@@ -35,7 +35,9 @@ def show_run(name: str, *, as_json: bool) -> int:
 def _show(report: RunReport, events: list[EventReport]) -> None:
     run = report.run
     out().print(headline(run), soft_wrap=True)
-    say(f"Version {run.version}, started by {run.trigger}, accepted {_local(run.accepted_at)}", "dim", to=out())
+    by = run.trigger if run.parent is None else f"step {run.parent['step']} of run {run.parent['run_id']}"
+    by += ", with mocks" if run.mock else ""
+    say(f"Version {run.version}, started by {by}, accepted {_local(run.accepted_at)}", "dim", to=out())
     if run.input:
         text = json.dumps({key: _brief(value) for key, value in run.input.items()}, ensure_ascii=False)
         say(f"Input: {text[:INPUT_WIDTH]}{'…' if len(text) > INPUT_WIDTH else ''}", "dim", to=out())

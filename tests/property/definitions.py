@@ -74,13 +74,15 @@ def _scope_step(dice: Random, left: list[int], depth: int, *, joins: bool) -> di
     def body() -> dict[str, Any]:
         return {"steps": _steps(dice, left, depth + 1, scopes=True, joins=joins)}
 
-    kind = dice.choice(("foreach", "foreach", "switch", "switch", "until", "try", "wait"))
+    kind = dice.choice(("foreach", "foreach", "switch", "switch", "until", "try", "wait", "workflow"))
     if kind == "foreach":
         return {"type": "foreach", "with": {"items": [1, 2]}, **body()}
     if kind == "until":
         return {"type": "until", "until": "${{ input.done }}", **body()}
     if kind == "wait":
         return {"type": "wait", "with": {"duration": "1s"}}
+    if kind == "workflow":
+        return {"type": "workflow", "with": {"workflow": "other", "wait": dice.random() < 0.7}}
     if kind == "try":
         catches = {"catch": [body() for _ in range(dice.randint(0, 2))]}
         return {"type": "try", **body(), **catches, **({"finally": body()} if dice.random() < 0.5 else {})}

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from tests.property.workflows import CHILDREN
+
 FAILED = {"failed", "blocked"}
 ENDED = {"fatal", "never"}
 """What no follower comes after: a failure that ended the scope, and what did not start because of one."""
@@ -113,6 +115,11 @@ class Reference:
             return getattr(self, f"_{step['type']}")(step, place, sees)  # type: ignore[no-any-return]
         if step["type"] == "wait":
             return Expected("succeeded"), set()
+        if step["type"] == "workflow":
+            given = {name: self._value(each, sees) for name, each in step["with"]["input"].items()}
+            child = Reference(CHILDREN[step["with"]["workflow"]], given, {}).run
+            codes = {(*place, code) for *_, code in child.blame}
+            return (Expected("failed"), codes) if codes else (Expected("succeeded", child.output), set())
         if step["type"] == "fail" or step["with"]["jq"].startswith("error"):
             code = step["with"].get("code", "EXPRESSION_FAILED")
             rule = next((rule for rule in step.get("retry", ()) if fits(code, rule["errors"])), {"max": 0})

@@ -128,8 +128,9 @@ class ReferenceRun:
 
     def _open(self, path: str, item: str) -> list[Work]:
         kind = self.plan.steps[path].spec["type"]
-        if kind == "wait":
-            return self._fire([self.plan.closers[path]], item)
+        if kind in ("wait", "workflow"):
+            closer = self.plan.closers.get(path)
+            return self._fire([closer], item) if closer is not None else self._record(path, item)
         if kind == "try":
             return self._enter(f"{path}/try", item)
         if kind == "until":

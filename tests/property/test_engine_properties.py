@@ -10,14 +10,15 @@ import pytest
 from tests.integration.cluster import Cluster
 from tests.integration.records import RunRecord
 from tests.property.reference_outcome import ERROR, Blame, Expected, Place, Reference, is_below
-from tests.property.workflows import INPUT, random_workflow
+from tests.property.workflows import CHILDREN, INPUT, random_workflow
 
 SETTLED = ("succeeded", "skipped", "blocked")
-WORDS = {"input": {"schema": {"type": "object", "properties": {name: {} for name in INPUT}}}}
 
 
 def _check(cluster: Cluster, seeds: range, seconds: float) -> None:
-    definitions = {seed: random_workflow(Random(seed), 1 + seed % 24) | WORDS for seed in seeds}
+    for child in CHILDREN.values():
+        cluster.save(child)
+    definitions = {seed: random_workflow(Random(seed), 1 + seed % 24) for seed in seeds}
     runs = {seed: cluster.start(definition, INPUT) for seed, definition in definitions.items()}
     cluster.finish_all(list(runs.values()), seconds)
     for seed, definition in definitions.items():

@@ -4,6 +4,7 @@ from random import Random
 from typing import Any
 
 INPUT = {"list": [3, 5, 7], "one": 1, "empty": []}
+WORDS = {"input": {"schema": {"type": "object", "properties": {name: {} for name in INPUT}}}}
 MAX_DEPTH = 3
 SUM = "([.. | numbers] | add // 0) + {0} | . % 1000"
 """What a step computes of the outputs it reads: their numbers' sum and its own number."""
@@ -15,16 +16,32 @@ CLASSES = [["OUT_*"], ["LATE", "LOST"], ["EXPRESSION_FAILED"], ["LOOP_*", "NOT_A
 
 
 def random_workflow(dice: Random, size: int) -> dict[str, Any]:
-    """A definition of about ``size`` steps in all its scopes."""
-    writer = _Writer(dice, size)
-    return {"nexusflow": "1", "name": "random", **writer.body(0)}
+    """A definition of about ``size`` steps in all its scopes; it may call those of ``CHILDREN``."""
+    writer = _Writer(dice, size, list(CHILDREN), tries=True)
+    return {"nexusflow": "1", "name": "random", **WORDS, **writer.body(0)}
+
+
+def _children() -> dict[str, dict[str, Any]]:
+    """Workflows to be called; each may call those before it. Without a try: how they end needs no word of theirs."""
+    made: dict[str, dict[str, Any]] = {}
+    for number in range(8):
+        writer = _Writer(Random(number), 1 + number, list(made), tries=False)
+        made[f"child-{number}"] = {"nexusflow": "1", "name": f"child-{number}", **WORDS, **writer.body(0)}
+    return made
 
 
 class _Writer:
     """``names``: what the loops and catches around let an expression read; ``tried``: how many tries are around."""
 
-    def __init__(self, dice: Random, size: int) -> None:
-        self.dice, self.left = dice, size
+    def __init__(self, dice: Random, size: int, calls: list[str], *, tries: bool) -> None:
+        self.dice, self.left, self.calls = dice, size, calls
+        self.kinds = [
+            self._foreach,
+            self._foreach,
+            self._switch,
+            self._until,
+            *([self._try, self._try] if tries else []),
+        ]
         self.names: list[str] = []
         self.tried = 0
 
@@ -56,14 +73,18 @@ class _Writer:
         if dice.random() < 0.6:
             step["on_error"] = "continue"
         if depth < MAX_DEPTH and dice.random() < 0.3:
-            kind = dice.choice([self._foreach, self._foreach, self._switch, self._until, self._try, self._try])
-            return step | kind(depth, readable)
+            return step | dice.choice(self.kinds)(depth, readable)
         return step | self._leaf(name, [f"steps.{need}.output" for need in readable])
 
     def _leaf(self, name: str, reads: list[str]) -> dict[str, Any]:
         dice = self.dice
         if dice.random() < 0.06:
             return {"type": "wait", "with": dice.choice([{"duration": "4ms"}, {"until": "2020-01-01T00:00:00Z"}])}
+        if self.calls and dice.random() < 0.06:
+            given = {
+                name: f"${{{{ input.{name} }}}}" if dice.random() < 0.5 else value for name, value in INPUT.items()
+            }
+            return {"type": "workflow", "with": {"workflow": dice.choice(self.calls), "input": given}}
         retry = {"retry": self._retry()} if dice.random() < 0.3 else {}
         if dice.random() < 0.1:
             return {"type": "fail", "with": {"code": dice.choice(CODES), "message": "no good"}, **retry}
@@ -126,3 +147,6 @@ class _Writer:
         ]
         last = {"finally": self.body(depth + 1, output=False)} if not catches or self.dice.random() < 0.4 else {}
         return words | ({"catch": catches} if catches else {}) | last
+
+
+CHILDREN = _children()

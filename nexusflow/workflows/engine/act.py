@@ -19,11 +19,13 @@ from nexusflow.storage import StorageAway
 from nexusflow.workflows.engine.hung import TookTooLong, within
 from nexusflow.workflows.evaluation.expressions import resolve
 from nexusflow.workflows.evaluation.sandbox import get_sandbox
+from nexusflow.workflows.rows.cache import digest_of, find_output, keep_output
 from nexusflow.workflows.rows.values import Kept
 
 log = get_logger(__name__)
 TIMED_OUT = "STEP_TIMED_OUT"
 MAX_VENDOR_WAIT = 3600.0
+MAX_KEY = 200
 CLIENTS_HASTE = 0.02
 
 FileOpener = Callable[[str, FileRef], AbstractContextManager[BinaryIO]]
@@ -40,14 +42,23 @@ class Place:
     attempt: int
 
     @property
-    def idempotency_key(self) -> str:
+    def key(self) -> str:
         """``run/step/item``: the same on every attempt, another in every other run."""
         return f"{self.run}/{self.step}/{self.item}" if self.item else f"{self.run}/{self.step}"
 
 
-def perform(spec: dict[str, Any], place: Place, scope: dict[str, Any], open_file: FileOpener) -> Any:
+@dataclass(frozen=True)
+class Performed:
+    """An action's output, and whether it is that of an earlier call."""
+
+    output: Any
+    cached: bool = False
+
+
+def perform(spec: dict[str, Any], place: Place, scope: dict[str, Any], open_file: FileOpener) -> Performed:
     """Do a step's (or a compensation's) action once and give its output as JSON data; ``spec``: its words.
 
+    A step with ``cache`` is not done where the same was done lately.
     Raises StepError: Transient where another attempt may help, else Permanent.
     """
     action = _action(spec["type"])
@@ -55,12 +66,35 @@ def perform(spec: dict[str, Any], place: Place, scope: dict[str, Any], open_file
     if spec["type"] == "transform" and "input" not in given:
         given["input"] = {"input": scope["input"], "steps": scope["steps"]}
     value = _validated(action, given)
-    context = _context(action, spec, place, open_file)
+    context = _context(action, spec, place, _key(spec, place, scope), open_file)
+    digest = b""
+    if spec.get("cache"):
+        digest = digest_of(action.name, context.connection_name, value.model_dump(mode="json", by_alias=True))
+        if (kept := find_output(place.tenant, digest)) is not None:
+            return Performed(kept[0], cached=True)
     if action.queue == "any":
         result = _run(action, context, value)
     else:
         result = _within(spec["timeout"], context.deadline, lambda: _run(action, context, value))
-    return storable(_plain(result))
+    output = storable(_plain(result))
+    if digest:
+        keep_output(place.tenant, digest, output, spec["cache"])
+    return Performed(output)
+
+
+def _key(spec: dict[str, Any], place: Place, scope: dict[str, Any]) -> str:
+    """The idempotency key: the one that the step gives, or its place. Raises Permanent."""
+    if spec.get("idempotency") is None:
+        return place.key
+    value = resolve(spec["idempotency"], scope, get_sandbox())
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not 1 <= len(text) <= MAX_KEY or not (text.isascii() and text.isprintable()):
+        raise Permanent(
+            "INVALID_IDEMPOTENCY_KEY",
+            f"`idempotency` gave no key: 1 to {MAX_KEY} printable ASCII characters, or a whole number.",
+            "Give what tells this effect from others, such as an order's id.",
+        )
+    return text
 
 
 def _action(name: str) -> Action:
@@ -70,7 +104,7 @@ def _action(name: str) -> Action:
         raise Permanent("UNKNOWN_ACTION", error.message, error.hint, cause="platform") from None
 
 
-def _context(action: Action, spec: dict[str, Any], place: Place, open_file: FileOpener) -> StepContext:
+def _context(action: Action, spec: dict[str, Any], place: Place, key: str, open_file: FileOpener) -> StepContext:
     settings = get_settings()
     connection = spec.get("connection") or action.connection or ""
     return StepContext(
@@ -79,7 +113,7 @@ def _context(action: Action, spec: dict[str, Any], place: Place, open_file: File
         step=place.step,
         item=place.item,
         attempt=place.attempt,
-        idempotency_key=place.idempotency_key,
+        idempotency_key=key,
         deadline=time.monotonic() + spec["timeout"],
         connection_name=connection,
         connection=settings.connections.get(connection, {}),

@@ -1,6 +1,6 @@
 """What follows from a step's outcome: its record, its followers, the scopes it ends, the run it ends."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from nexusflow.workflows.engine.outcomes import child_item, item_prefix
@@ -71,10 +71,24 @@ def inside(plan: Plan, scope_path: str, under: str) -> Inside:
     """What lies in a scope and in all scopes in it, at an item of it."""
     scopes = {path for path in plan.scopes if path == scope_path or path.startswith(f"{scope_path}/")}
     steps = [path for path, step in plan.steps.items() if step.scope in scopes]
+    return _inside(plan, steps, [segment.id for segment in plan.segments if segment.scope in scopes], under)
+
+
+def inside_of(plan: Plan, some: Collection[str], under: str) -> Inside:
+    """These steps and what lies in them, at an item of their scope."""
+    scopes = {path for path, scope in plan.scopes.items() if scope.step in some}
+    scopes |= {path for path in plan.scopes if any(path.startswith(f"{outer}/") for outer in scopes)}
+    steps = [path for path, step in plan.steps.items() if path in some or step.scope in scopes]
+    segments = [s.id for s in plan.segments if s.scope in scopes or any(op.path in some for op in s.ops)]
+    return _inside(plan, steps, segments, under)
+
+
+def _inside(plan: Plan, steps: list[str], segments: list[int], under: str) -> Inside:
     return Inside(
-        segments=[segment.id for segment in plan.segments if segment.scope in scopes],
+        segments=segments,
         steps=steps,
         opened=[path for path in steps if plan.steps[path].spec["type"] in CONTROL_TYPES],
+        calls=[path for path in steps if plan.steps[path].spec["type"] == "workflow"],
         under=under,
     )
 

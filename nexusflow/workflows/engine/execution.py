@@ -1,28 +1,32 @@
 """What a claimed segment does: its ops, one after the other, each turned into records and consequences."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from nexusflow.db.session import DATABASE_DOWN
 from nexusflow.errors import Permanent, StepError, Transient
 from nexusflow.log import crash_fields, get_logger
-from nexusflow.settings import get_settings
 from nexusflow.storage import StorageAway
 from nexusflow.workflows.engine.act import (
     FileOpener,
+    Performed,
     Place,
     perform,
     recordable,
     storable,
 )
+from nexusflow.workflows.engine.calling import Caller, call_workflow, returned
 from nexusflow.workflows.engine.consequences import Consequences, patience
-from nexusflow.workflows.engine.failing import Waiting, fail
+from nexusflow.workflows.engine.failing import RunDone, RunEnding, RunPaused, Stopped, Waiting, fail
 from nexusflow.workflows.engine.handling import handle_try, holder_of
 from nexusflow.workflows.engine.insist import insist
+from nexusflow.workflows.engine.items import items_of
+from nexusflow.workflows.engine.mocking import mocked
 from nexusflow.workflows.engine.outcomes import LIST, Outcome, child_item
 from nexusflow.workflows.engine.reading import Reading
+from nexusflow.workflows.engine.resting import stop_rest
 from nexusflow.workflows.engine.waiting import waiting_moment, waiting_seconds
 from nexusflow.workflows.evaluation.expressions import is_true
 from nexusflow.workflows.planning.plan import Op, Plan, Scope, Segment, StepPlan
@@ -37,26 +41,19 @@ CHUNK_SECONDS = 0.05
 MAX_CHUNK = 64
 
 
-class RunEnding(Exception):
-    """The run is ending: nothing new may start."""
+@dataclass(frozen=True)
+class Outside:
+    """What a step may need that lies above the engine."""
 
-
-class RunPaused(Exception):
-    """The run is paused: what was begun is recorded, and the segment is handed back."""
-
-
-class RunDone(Exception):
-    """The workflow's last op is done: its output."""
-
-    def __init__(self, output: Any) -> None:
-        self.output = output
+    open_file: FileOpener
+    start_child: Caller
 
 
 class Execution:
     """One claim's work. ``run`` gives the effects to settle; what must not wait is recorded on the way."""
 
-    def __init__(self, plan: Plan, claim: Claim, input_value: Any, open_file: FileOpener) -> None:
-        self._plan, self._claim, self._open_file = plan, claim, open_file
+    def __init__(self, plan: Plan, claim: Claim, input_value: Any, outside: Outside) -> None:
+        self._plan, self._claim, self._outside = plan, claim, outside
         self._segment: Segment = plan.segments[claim.hint.segment]
         self._scope: Scope = plan.scopes[self._segment.scope]
         self._reading = Reading(plan, claim, input_value)
@@ -64,7 +61,9 @@ class Execution:
         self._suspect = True
 
     def run(self) -> Effects:
-        """Do the segment's ops. Raises Waiting, RunEnding, RunPaused, RunDone, FenceLost."""
+        """Do the segment's ops. Raises Waiting, RunEnding, RunPaused, Stopped, RunDone, FenceLost."""
+        if self._claim.stopped:
+            raise Stopped
         if self._claim.hi > self._claim.hint.lo:
             self._range()
         else:
@@ -79,6 +78,19 @@ class Execution:
     def unrecorded(self) -> list[Row]:
         """What is done and not written yet."""
         return self._consequences.effects.rows
+
+    def stop(self) -> Effects:
+        """Leave what is left of a segment that is not needed any more: its steps are cancelled."""
+        effects, item = self._consequences.effects, self._claim.hint.item
+        if self._segment.ops[0].path not in self._plan.dispensable:
+            return effects  # what it lies in is cancelled
+        done = {(row.step, row.item) for row in effects.rows}
+        done |= {key for key, known in self._reading.known.items() if known.state in STEP_TERMINAL}
+        for op in self._segment.ops:
+            if op.kind in ("step", "open") and (op.path, item) not in done:
+                effects.rows.append(Row(op.path, item, "cancelled", attempts=0))
+        self._consequences.follow(self._segment.follows, item)
+        return effects
 
     def next_range(self, lo: int, hi: int) -> None:
         """Go on as the same lane with further items."""
@@ -126,6 +138,7 @@ class Execution:
             self._reading.load([item])
         states = [self._reading.state(need, item) for need in self._segment.needs]
         last = self._segment.ops[-1]
+        stop_rest(self._plan, self._claim, self._segment.ops[0], item)
         for position, op in enumerate(self._segment.ops):
             if op.kind not in ("step", "open"):
                 self._control(op, item)
@@ -158,6 +171,8 @@ class Execution:
         """
         plan = self._plan.steps[op.path]
         known = self._reading.known.get((op.path, item))
+        if known is not None and known.state == "cancelled":
+            raise Stopped
         if known is not None and known.state in STEP_TERMINAL:
             row = Row(op.path, item, known.state, known.output, known.error)
         else:
@@ -182,6 +197,8 @@ class Execution:
                 row.error = {"code": "BLOCKED", "message": "A step that this one needs failed.", "cause": "user"}
             elif not self._wanted(plan, item):
                 row.state = "skipped"
+            elif self._claim.mock and plan.spec.get("mock") is not None:
+                row.output = mocked(self._reading, plan, item)
             elif op.kind == "open":
                 self._refuse_if_condemned()
                 self._open(plan, row)
@@ -189,19 +206,20 @@ class Execution:
                 # A pure step's record waits for the next one's, so its being unrecorded accuses it only at the end.
                 if self._must_record(op) or op is self._segment.ops[-1]:
                     self._refuse_if_condemned()
-                row.output = self._act(plan, item, row.attempts)
+                done = self._act(plan, item, row.attempts)
+                row.output, row.attempts = done.output, 0 if done.cached else row.attempts
         except StepError as error:
             fail(row, plan.spec.get("retry"), error)
-        except StorageAway:
+        except (StorageAway, RunEnding):
             raise
         except Exception as error:
             fail(row, None, self._defect(error, op.path))
         row.seconds = time.monotonic() - started
         return row
 
-    def _act(self, plan: StepPlan, item: str, attempt: int) -> Any:
+    def _act(self, plan: StepPlan, item: str, attempt: int) -> Performed:
         place = Place(self._claim.hint.tenant, self._claim.hint.run, plan.path, item, attempt)
-        return perform(plan.spec, place, self._reading.roots(plan.refs, item), self._open_file)
+        return perform(plan.spec, place, self._reading.roots(plan.refs, item), self._outside.open_file)
 
     def _refuse_if_condemned(self) -> None:
         """Fail instead of trying once more what hung until the control plane took it, or killed worker after worker."""
@@ -233,7 +251,7 @@ class Execution:
             if known is not None and known.items is not None:
                 row.items = resolved(known.items)
             else:
-                row.items = self._items(plan, row.item)
+                row.items = items_of(self._reading, plan, row.item)
             self._consequences.open_foreach(row)
         elif plan.spec["type"] == "until":
             self._consequences.open_until(row)
@@ -241,6 +259,8 @@ class Execution:
             self._consequences.open_try(row)
         elif plan.spec["type"] == "wait":
             self._wait(plan, row)
+        elif plan.spec["type"] == "workflow":
+            call_workflow(self._plan, self._claim, self._reading, self._consequences, self._outside.start_child, row)
         else:
             branch = self._branch(plan, row.item)
             if branch is None:
@@ -250,24 +270,6 @@ class Execution:
                 name = "default" if branch < 0 else str(branch)
                 self._consequences.effects.rows.append(row)
                 self._consequences.open_branch(self._plan.scopes[f"{plan.path}/{name}"], row.item)
-
-    def _items(self, plan: StepPlan, item: str) -> list[Any]:
-        items = self._reading.resolve(plan.spec["with"]["items"], plan.refs, item)
-        if not isinstance(items, list):
-            kind = {dict: "an object", str: "text", type(None): "null"}.get(type(items), "a single value")
-            raise Permanent(
-                "NOT_A_LIST", f"`items` gave {kind}, not a list.", "Give foreach a list; see the steps before it."
-            )
-        limit = get_settings().max_items
-        if len(items) > limit:
-            raise Permanent(
-                "TOO_MANY_ITEMS",
-                f"`items` has {len(items):,} entries, more than {limit:,}.",
-                "Split the list, or raise NEXUSFLOW_MAX_ITEMS.",
-            )
-        storable(items, "list of items")
-        size = plan.spec["with"].get("batch")
-        return items if size is None else [items[at : at + size] for at in range(0, len(items), size)]
 
     def _branch(self, plan: StepPlan, item: str) -> int | None:
         for number, case in enumerate(plan.spec["cases"]):
@@ -299,6 +301,9 @@ class Execution:
             self._undo(op.path, item)
         elif self._plan.steps[op.path].spec["type"] == "wait":
             self._consequences.conclude_scope_step(Row(op.path, item, "succeeded"))
+        elif self._plan.steps[op.path].spec["type"] == "workflow":
+            if (of_child := returned(self._claim, op.path, item)) is not None:
+                self._consequences.conclude_scope_step(of_child)
         else:
             is_branch = self._scope.kind == "branch" and self._scope.step == op.path
             value = (
@@ -335,7 +340,8 @@ class Execution:
             place = Place(self._claim.hint.tenant, self._claim.hint.run, name, item, row.attempts)
             try:
                 self._refuse_if_condemned()
-                row.output = perform(spec, place, self._reading.roots(plan.undo_refs, item), self._open_file)
+                roots = self._reading.roots(plan.undo_refs, item)
+                row.output = perform(spec, place, roots, self._outside.open_file).output
             except StepError as error:
                 fail(row, spec["retry"], error)
             except StorageAway:
@@ -383,5 +389,7 @@ class Execution:
         then = insist(partial(record, self._claim, rows, next_timeout=timeout))
         if then == "end":
             raise RunEnding
+        if then == "stop":
+            raise Stopped
         if then == "pause" and upcoming:
             raise RunPaused

@@ -1,4 +1,4 @@
-"""What becomes of an attempt that failed: another one later, or the end of the step."""
+"""What becomes of an attempt that failed: another one later, or the end of the step; and what stops a segment."""
 
 from typing import Any
 
@@ -6,6 +6,25 @@ from nexusflow.errors import StepError, Transient
 from nexusflow.workflows.engine.act import recordable, retry_delay
 from nexusflow.workflows.language.error_classes import fitting_rule
 from nexusflow.workflows.rows.effects import Row
+
+
+class RunEnding(Exception):
+    """The run is ending: nothing new may start."""
+
+
+class RunPaused(Exception):
+    """The run is paused: what was begun is recorded, and the segment is handed back."""
+
+
+class Stopped(Exception):
+    """A join went on without this segment: the step it was at is done, the ones behind it are not begun."""
+
+
+class RunDone(Exception):
+    """The workflow's last op is done: its output."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
 
 
 class Waiting(Exception):

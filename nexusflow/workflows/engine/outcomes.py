@@ -17,6 +17,8 @@ from nexusflow.workflows.rows.values import Kept, RecentlyUsed, reference
 from nexusflow.workflows.rows.work import Claim
 
 CACHE_BYTES = 32 * 1024 * 1024
+RUNS = 4_000
+"""Runs whose inputs a process keeps: far more than are under way in it at any time."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ class Runs:
     """The inputs of runs this process has met lately: an input never changes, so it is sent to it once."""
 
     def __init__(self) -> None:
-        self._inputs: RecentlyUsed[tuple[Any]] = RecentlyUsed(CACHE_BYTES)
+        self._inputs: RecentlyUsed[tuple[Any]] = RecentlyUsed(CACHE_BYTES, RUNS)
 
     def get(self, run: str) -> tuple[Any] | None:
         """The input, wrapped (it may be null)."""

@@ -29,6 +29,8 @@ class Reading:
         resumed = len(self._segment.needs) > 1 or (
             self._claim.losses > 0 or self._claim.attempts > 0 or self._claim.verdict is not None
         )
+        # A step that is not needed any more may be cancelled before it began.
+        resumed = resumed or any(op.path in self._plan.dispensable for op in self._segment.ops)
         for item in items:
             keys += [(need, item) for need in self._segment.needs]
             for op in self._segment.ops:

@@ -13,10 +13,9 @@ from functools import partial
 
 from nexusflow.log import get_logger
 from nexusflow.storage import StorageAway
-from nexusflow.workflows.engine.act import FileOpener
 from nexusflow.workflows.engine.consequences import CONTROL_OPS
-from nexusflow.workflows.engine.execution import Execution, RunDone, RunEnding, RunPaused
-from nexusflow.workflows.engine.failing import Waiting
+from nexusflow.workflows.engine.execution import Execution, Outside
+from nexusflow.workflows.engine.failing import RunDone, RunEnding, RunPaused, Stopped, Waiting
 from nexusflow.workflows.engine.insist import insist
 from nexusflow.workflows.engine.outcomes import Runs
 from nexusflow.workflows.messaging.publish import publish
@@ -67,8 +66,8 @@ class Done:
 class Runner:
     """Runs the segment that one message names, and what it may go on with at once."""
 
-    def __init__(self, holder: Holder, carried: Carried, open_file: FileOpener) -> None:
-        self._holder, self._carried, self._open_file = holder, carried, open_file
+    def __init__(self, holder: Holder, carried: Carried, outside: Outside) -> None:
+        self._holder, self._carried, self._outside = holder, carried, outside
         self._until = time.monotonic() + SLICE_SECONDS
         self._mine: deque[Claim] = deque()
 
@@ -93,7 +92,7 @@ class Runner:
     def _one(self, claim: Claim, carried: Carried) -> Done:
         tenant = claim.hint.tenant
         plan = plan_of(tenant, claim.version)
-        execution = Execution(plan, claim, claim.input, self._open_file)
+        execution = Execution(plan, claim, claim.input, self._outside)
         fired: list[Fired] = []
         while True:
             try:
@@ -112,6 +111,10 @@ class Runner:
                 insist(partial(work.settle, claim, Effects()))
                 insist(partial(work.finish_ending, tenant, claim.hint.run))
                 return Done(returns=False, fired=[])
+            except Stopped:
+                settled = insist(partial(work.settle, claim, execution.stop()))
+                fired += settled.fired
+                break
             except RunPaused:
                 insist(partial(work.hand_over, claim, begun=True))
                 return Done(returns=False, fired=[])

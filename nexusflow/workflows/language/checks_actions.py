@@ -10,9 +10,13 @@ from nexusflow.suggestions import closest
 from nexusflow.workflows.evaluation.expressions import ExpressionError, parse
 from nexusflow.workflows.language.checking import Checking
 from nexusflow.workflows.language.definition import CONTROL_TYPES, PLANNED_STEP_TYPES
-from nexusflow.workflows.language.outline import StepView, every_call
+from nexusflow.workflows.language.outline import StepView, every_call, every_step
 
 _UNKNOWN_FIELD = ("additionalProperties", "unevaluatedProperties")
+_NO_USE = {
+    "cache": "it is computed again as fast as it is looked up",
+    "idempotency": "there is nobody to give a key to",
+}
 _ABOUT_THE_HOLDER = ("required", "minItems", "maxItems", "minProperties", "maxProperties", "type")
 """Keywords whose verdict on a list or an object holds whatever its values are."""
 
@@ -115,6 +119,23 @@ def check_connections(checking: Checking) -> Iterator[Problem]:
             pointer = child(step.pointer, "connection")
             message = f"{step.type} takes no connection."
             yield checking.document.problem(pointer, "CONNECTION_NOT_TAKEN", message, "Remove it.", key=True)
+
+
+def check_keys(checking: Checking) -> Iterator[Problem]:
+    """A cache or an idempotency key where nothing is called; a key that is the same for everything."""
+    for step in every_step(checking.outline):
+        action = checking.catalogue.get(step.type)
+        for word in ("cache", "idempotency"):
+            if action is not None and action.pure and step.words.get(word) is not None:
+                message = f"{step.type} calls nobody: {_NO_USE[word]}."
+                yield checking.document.problem(
+                    child(step.pointer, word), "NOT_NEEDED", message, "Remove it.", key=True
+                )
+        key = step.words.get("idempotency")
+        if isinstance(key, str) and _template_kind(key) == "text" and not (action is not None and action.pure):
+            message = f"{step.title} has one key for all runs: its effect would be had once for all of them."
+            hint = 'Put in it what tells one effect from the other, such as "order-${{ input.order }}".'
+            yield checking.document.problem(child(step.pointer, "idempotency"), "NO_EXPRESSION", message, hint)
 
 
 def check_jq_programs(checking: Checking) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Rules about until, try and wait: loops that cannot end, catches that catch nothing, waits that say no time."""
+"""Rules about until, try, wait and workflow: what cannot end, catches that catch nothing, waits that say no time."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -131,6 +131,45 @@ def check_waits(checking: Checking) -> Iterator[Problem]:
             message = f"'until' is the text '{moment[:60]}'; it must be a moment with its time zone."
             hint = "Write it like 2030-01-01T09:00:00+01:00 or 2030-01-01T08:00:00Z."
             yield checking.document.problem(child(pointer, "until"), "WRONG_VALUE", message, hint)
+
+
+def check_mocks(checking: Checking) -> Iterator[Problem]:
+    """A mock that says both how its step ends well and how it fails, or neither."""
+    for step in every_step(checking.outline):
+        mock = step.words.get("mock")
+        if isinstance(mock, Mapping) and not set(mock) - {"output", "error"} and len(mock) != 1:
+            told = "both what it gives and how it fails" if mock else "neither what it gives nor how it fails"
+            message = f"The mock of {step.title[0].lower()}{step.title[1:]} says {told}."
+            hint = "Give one of the two: mock: {output: …}, or mock: {error: {code: …}}."
+            yield checking.document.problem(child(step.pointer, "mock"), "WRONG_VALUE", message, hint)
+
+
+def check_calls(checking: Checking) -> Iterator[Problem]:
+    """A workflow that calls itself, whatever happens."""
+    data = checking.document.data
+    name = data.get("name") if isinstance(data, Mapping) else None
+    for step in every_step(checking.outline):
+        given = step.words.get("with")
+        if step.type != "workflow" or not isinstance(given, Mapping) or given.get("version") is not None:
+            continue  # another version of it may end
+        if given.get("workflow") == name and name is not None and _is_certain(step):
+            message = f"{step.title} calls this very workflow, whatever happens: it would never end."
+            hint = 'Give it a condition, such as when: "${{ input.depth > 0 }}".'
+            pointer = f"{step.pointer}/with/workflow"
+            yield checking.document.problem(pointer, "ENDLESS_LOOP", message, hint)
+
+
+def _is_certain(step: StepView) -> bool:
+    """Whether a step runs in every run, for all one can see: nothing comes before it, no condition is around it."""
+    at: StepView | None = step
+    while at is not None:
+        if at.needs or written(at.words.get("when", True)) is not True:
+            return False
+        owner = at.scope.owner
+        if owner is not None and (owner.type not in ("try", "until") or at.scope.holder != owner.pointer):
+            return False
+        at = owner
+    return True
 
 
 def _is_moment(text: str) -> bool:

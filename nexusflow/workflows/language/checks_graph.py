@@ -137,6 +137,10 @@ def check_joins(checking: Checking) -> Iterator[Problem]:
             message = f"{step.title} waits for {join['n']} of its needs, and has {count}."
             hint = f"Write n: {count} or less, or add needs." if count else "Add needs, or remove the join."
             yield checking.document.problem(pointer, "JOIN_NEVER_MET", message, hint)
+        elif isinstance(join, Mapping) and join.get("rest") == "cancel" and join.get("n") == count:
+            message = f"{step.title} waits for all its needs: there is no rest of them to cancel."
+            hint = "Remove rest, or write a smaller n."
+            yield checking.document.problem(child(pointer, "rest"), "UNREACHABLE", message, hint)
         elif join == "any_success" and not count:
             message = f"{step.title} waits for one of its needs, and has none."
             yield checking.document.problem(pointer, "JOIN_NEVER_MET", message, "Add needs, or remove the join.")

@@ -14,25 +14,28 @@ from pydantic import Discriminator, Field, Tag
 
 from nexusflow.workflows.language.words import (
     ID_PATTERN,
+    NAME_PATTERN,
+    STEP_TIMEOUT,
+    Compensation,
     Count,
     Duration,
     DurationOrExpression,
     ErrorClass,
     Join,
+    Mock,
     Retries,
     Retry,
     Truth,
     Word,
 )
 
-STEP_TIMEOUT = 300.0
 MAX_PARALLEL = 20
 MAX_ITERATIONS = 100
 SCHEMA_FILE = Path(__file__).parents[1] / "definition.schema.json"
 
-PLANNED_STEP_TYPES = ("workflow", "approval")
+PLANNED_STEP_TYPES = ("approval",)
 """Step types of the language that this version refuses by name."""
-PLANNED_WORDS = ("concurrency", "priority", "idempotency", "cache", "mock")
+PLANNED_WORDS = ("concurrency", "priority")
 """Fields of the language that this version refuses by name."""
 PLANNED_TRIGGER_TYPES = ("webhook", "event")
 """Triggers of the language that this version refuses by name."""
@@ -73,21 +76,8 @@ class StepBase(Word):
     on_error: Literal["fail", "continue"] | None = None
     """fail: the run fails with this step's cause. continue: followers see the failure through their join.
     Default: the workflow's own `on_error`."""
-
-
-class Compensation(Word):
-    """What undoes a step that succeeded, if the try around it fails afterwards."""
-
-    type: str
-    """The action that undoes it."""
-    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
-    """The action's input; its expressions see what the step sees, and the step itself."""
-    connection: str | None = Field(default=None, pattern=ID_PATTERN)
-    """The account to use, where the action takes one."""
-    retry: Retries = Retry()
-    """How errors are tried again."""
-    timeout: Duration = STEP_TIMEOUT
-    """The longest time for one attempt."""
+    mock: Mock | None = None
+    """What it gives, instead of being done, in runs that are started with mocks."""
 
 
 class ActionStep(StepBase):
@@ -103,6 +93,11 @@ class ActionStep(StepBase):
     """How errors are tried again: one rule, or a list of rules by class of error."""
     timeout: Duration = STEP_TIMEOUT
     """The longest time for one attempt: `30s`, `5m`, …"""
+    cache: Duration | None = None
+    """For how long an output serves every step of the same type, connection and input: `1h`, …"""
+    idempotency: str | None = Field(default=None, max_length=2_000)
+    """The key by which a vendor knows repeats, with an expression: `order-${{ input.order }}`.
+    Default: one a run, step and item."""
     compensate: Compensation | None = None
     """What undoes the step, if it succeeded and the try around it fails afterwards."""
 
@@ -245,8 +240,30 @@ class WaitStep(StepBase):
     """What to wait for."""
 
 
+class CallWith(Word):
+    """Which workflow to call, and with what."""
+
+    workflow: str = Field(pattern=NAME_PATTERN)
+    """The name of the workflow; it may be this one."""
+    version: Count | None = Field(default=None, ge=1, le=2**31 - 1)
+    """The version to run; default: the one that was published (else the newest) when this run was accepted."""
+    input: dict[str, Any] = Field(default_factory=dict)
+    """The input of its run; every value may be or hold an expression."""
+    wait: Truth = True
+    """true: wait for its end; the output is its output. false: go on at once; the output is `{run_id}`."""
+
+
+class CallStep(StepBase):
+    """Runs another workflow as a run of its own, its child, and waits for it without holding anything."""
+
+    type: Literal["workflow"]
+    """Runs the workflow that `with.workflow` names."""
+    with_: CallWith = Field(alias="with")
+    """Which one, and with what input."""
+
+
 SCOPE_TYPES = ("foreach", "switch", "until", "try")
-CONTROL_TYPES = (*SCOPE_TYPES, "wait")
+CONTROL_TYPES = (*SCOPE_TYPES, "wait", "workflow")
 
 
 def step_form(value: Any) -> str:
@@ -261,10 +278,11 @@ Step = Annotated[
     | Annotated[SwitchStep, Tag("switch")]
     | Annotated[UntilStep, Tag("until")]
     | Annotated[TryStep, Tag("try")]
-    | Annotated[WaitStep, Tag("wait")],
+    | Annotated[WaitStep, Tag("wait")]
+    | Annotated[CallStep, Tag("workflow")],
     Discriminator(step_form),
 ]
-AnyStep = ActionStep | ForeachStep | SwitchStep | UntilStep | TryStep | WaitStep
+AnyStep = ActionStep | ForeachStep | SwitchStep | UntilStep | TryStep | WaitStep | CallStep
 
 
 class InputSpec(Word):
@@ -300,7 +318,7 @@ class Definition(Word):
 
     nexusflow: Literal["1"]
     """The version of the language: "1"."""
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")
+    name: str = Field(pattern=NAME_PATTERN)
     """The workflow's name: a-z, 0-9 and -."""
     description: str = Field(default="", max_length=10_000)
     """What the workflow does, for people."""

@@ -20,19 +20,23 @@ _FORMS: dict[str, type[BaseModel]] = {
     "until": language.UntilStep,
     "try": language.TryStep,
     "wait": language.WaitStep,
+    "workflow": language.CallStep,
 }
 _HOLDERS: dict[str, type[BaseModel]] = {
     "retry": words.Retry,
+    "mock": words.Mock,
+    "error": words.MockError,
     "join": words.Quorum,
     "default": language.Default,
     "finally": language.Finally,
-    "compensate": language.Compensation,
+    "compensate": words.Compensation,
     "input": language.InputSpec,
 }
 _WITHS: dict[str, type[BaseModel]] = {
     "foreach": language.ForeachWith,
     "until": language.UntilWith,
     "wait": language.WaitWith,
+    "workflow": language.CallWith,
 }
 _LISTED: dict[str, type[BaseModel]] = {
     "triggers": language.ScheduleTrigger,
@@ -42,7 +46,7 @@ _LISTED: dict[str, type[BaseModel]] = {
 }
 _LISTED_NAMES = {"triggers": "trigger", "cases": "case", "catch": "catch", "retry": "rule"}
 _SCOPE_WORDS = frozenset({"steps", "cases", "default", "output", "catch", "finally", "until"})
-_ACTION_WORDS = frozenset({"retry", "timeout", "connection"})
+_ACTION_WORDS = frozenset({"retry", "timeout", "connection", "cache", "idempotency"})
 _OTHER_NAMES = {
     "depends_on": "needs", "dependson": "needs", "depends": "needs", "after": "needs", "requires": "needs",
     "if": "when", "condition": "when", "inputs": "with", "params": "with", "parameters": "with", "args": "with",
@@ -76,6 +80,13 @@ _WANTED: dict[str, tuple[str, str]] = {
         "an error's code such as RATE_LIMITED or HTTP_*, or one of any, timeout, transient, user, provider, platform",
         "docs/errors.md lists the codes.",
     ),
+    "mock": ("a mapping with output or error", "Write it like {output: {id: 7}} or {error: {code: TIMEOUT}}."),
+    "error": ("a mapping with code, message and cause", "Write it like {code: RATE_LIMITED, cause: provider}."),
+    "code": ("an error's code: letters A-Z, digits and _", ""),
+    "workflow": ("a workflow's name: letters a-z, digits and -", ""),
+    "version": ("a version's number", "Leave it out for the one that is published."),
+    "wait": ("true or false", ""),
+    "idempotency": ("a text with an expression", 'Write it like "order-${{ input.order }}".'),
     "duration": ("a duration, or an expression that gives one", "Write it like 15m."),
     "default": ("a mapping with steps", ""),
     "triggers": (
@@ -98,6 +109,7 @@ _MISSING = {
     "with": 'A foreach runs over a list: with: {items: "${{ input.orders }}"}.',
     "when": "Give the branch a condition; what runs when no case is true goes into default.",
     "cases": "Add at least one case, with when and steps.",
+    "workflow": "Name the workflow to run: with: {workflow: invoice}.",
     "until": 'Say when it ends, such as until: "${{ steps.poll.output.ready }}".',
 }
 _VERSION_HINT = 'Write nexusflow: "1" (with the quotes).'
@@ -161,9 +173,14 @@ def _translate(
         hint = _MISSING.get(str(word), "")
         if word == "with" and _text(holder, "type") == "wait":
             hint = "Say how long: with: {duration: 2h}, or until when: with: {until: …}."
+        if word == "with" and _text(holder, "type") == "workflow":
+            hint = _MISSING["workflow"]
         return document.problem(pointer, "MISSING", f"'{word}' is missing {where}.", hint)
     if word != "" and path[-2:-1] == ("errors",):
         word = "errors"
+    if path[-2:] == ("with", "input"):
+        message = f"'input' is {_shown(details['input'])}; it must be a mapping."
+        return document.problem(pointer, "WRONG_TYPE", message, "Write the input of its run below it.")
     code, message, hint = _wrong(details, word)
     return document.problem(pointer, code, f"{message[0].upper()}{message[1:]}", hint)
 
@@ -199,6 +216,8 @@ def _unknown_word(
         hint = f"A {_text(holder, 'type')} has none of its own: put it at the steps inside."
         if _text(holder, "type") == "wait":
             hint = "A wait is no attempt at anything: it takes as long as it says."
+        if _text(holder, "type") == "workflow":
+            hint = "The workflow that is called has its own: put it there."
     elif _OTHER_NAMES.get(word.lower()) in known:
         hint = f"Did you mean '{_OTHER_NAMES[word.lower()]}'?"
     elif word == "on":
@@ -215,7 +234,8 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
     is_shown = f"{subject} is {_shown(value)}"
     wanted, hint = _WANTED.get(str(word), ("", ""))
     if isinstance(value, str) and "${{" in value:
-        return "WRONG_VALUE", f"{subject} holds an expression, which it cannot.", _EXPRESSIONS_HINT
+        hint = _CALLED_HINT if word == "workflow" else _EXPRESSIONS_HINT
+        return "WRONG_VALUE", f"{subject} holds an expression, which it cannot.", hint
     if kind == "literal_error" and not wanted:
         options = [each.strip("' ") for each in str(context.get("expected", "")).replace(" or ", ",").split(",")]
         meant = closest(value, options) if isinstance(value, str) else None
@@ -228,7 +248,7 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
         return (
             "WRONG_VALUE",
             f"{is_shown}; it must be {wanted}.",
-            hint or _renamed(value, "-" if word == "name" else "_"),
+            hint or (_renamed(value, "-" if word in ("name", "workflow") else "_", upper=word == "code")),
         )
     if kind in ("literal_error", "too_short"):
         return "WRONG_VALUE", f"{is_shown}; it must be {wanted}.", hint
@@ -245,16 +265,17 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
     return "WRONG_VALUE", f"{is_shown}: {details['msg']}.", hint
 
 
+_CALLED_HINT = "Which workflow is called stands fast; a switch chooses between several."
 _EXPRESSIONS_HINT = "Expressions can stand in with, when, until, items, a case's when, and output."
 
 
-def _renamed(value: Any, filler: str) -> str:
+def _renamed(value: Any, filler: str, *, upper: bool) -> str:
     """A hint with a name like the author's that is allowed."""
     if not isinstance(value, str):
         return ""
     kept = "".join(each if each.isascii() and each.isalnum() else filler for each in value.lower())
     kept = kept.strip(filler + ("0123456789" if filler == "_" else ""))
-    return f"Write {kept[:64]}." if kept else ""
+    return f"Write {kept[:64].upper() if upper else kept[:64]}." if kept else ""
 
 
 def _shown(value: Any) -> str:

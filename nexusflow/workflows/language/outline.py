@@ -123,7 +123,8 @@ class ScopeView:
 class Site:
     """A value that may hold expressions, and where they look from: a step, or (None) the end of the scope.
 
-    ``word``: what the value is: with, when, items, case, until, output or compensate (which sees the step itself).
+    ``word``: what the value is: with, when, items, case, until, output, idempotency, mock
+    or compensate (which sees the step itself).
     """
 
     pointer: str
@@ -206,6 +207,11 @@ def _sites(step: StepView) -> Iterator[Site]:
             yield Site(f"{step.pointer}/with/items", given["items"], "items", step.scope, step)
     elif given is not None and step.type not in ("until", "switch", "try"):
         yield Site(child(step.pointer, "with"), given, "with", step.scope, step)
+    mock = step.words.get("mock")
+    if isinstance(mock, Mapping) and "output" in mock:
+        yield Site(f"{step.pointer}/mock/output", mock["output"], "mock", step.scope, step)
+    if step.words.get("idempotency") is not None:
+        yield Site(child(step.pointer, "idempotency"), step.words["idempotency"], "idempotency", step.scope, step)
     undo = step.words.get("compensate")
     if isinstance(undo, Mapping) and "with" in undo:
         yield Site(f"{step.pointer}/compensate/with", undo["with"], "compensate", step.scope, step)

@@ -1,11 +1,15 @@
-"""Small words of the definition language: durations, counts, classes of errors, retry, join."""
+"""Small words of the definition language: durations, counts, classes of errors, retry, join, mock, compensate."""
 
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+STEP_TIMEOUT = 300.0
 ID_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
+"""A workflow's name."""
+ERROR_CODE_PATTERN = r"^[A-Z][A-Z0-9_]{0,62}$"
 ERROR_CLASS_PATTERN = r"^([A-Z][A-Z0-9_]{0,62}[*]?|any|timeout|transient|user|provider|platform)$"
 """An error's code, the beginning of codes with a star behind it, or a class of errors."""
 
@@ -84,6 +88,8 @@ class Quorum(Word):
 
     n: Count = Field(ge=1)
     """How many of the needs must have succeeded."""
+    rest: Literal["leave", "cancel"] = "leave"
+    """What becomes of the others then. leave: they go on. cancel: they are stopped, with all that only leads there."""
 
 
 def _join_form(value: Any) -> str:
@@ -94,3 +100,38 @@ Join = Annotated[
     Annotated[Literal["all_success", "all_done", "any_success"], Tag("word")] | Annotated[Quorum, Tag("quorum")],
     Discriminator(_join_form),
 ]
+
+
+class MockError(Word):
+    """The error with which a mocked step fails."""
+
+    code: str = Field(pattern=ERROR_CODE_PATTERN)
+    """Its code, such as `HTTP_STATUS`."""
+    message: str = Field(default="mocked", max_length=1_000)
+    """Its message."""
+    cause: Literal["user", "provider", "platform"] = "user"
+    """Who would have to act."""
+
+
+class Mock(Word):
+    """What a step gives, instead of being done, in runs that are started with mocks: `output` or `error`."""
+
+    output: Any = None
+    """Its output; every value may be or hold an expression."""
+    error: MockError | None = None
+    """It fails with this."""
+
+
+class Compensation(Word):
+    """What undoes a step that succeeded, if the try around it fails afterwards."""
+
+    type: str
+    """The action that undoes it."""
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+    """The action's input; its expressions see what the step sees, and the step itself."""
+    connection: str | None = Field(default=None, pattern=ID_PATTERN)
+    """The account to use, where the action takes one."""
+    retry: Retries = Retry()
+    """How errors are tried again."""
+    timeout: Duration = STEP_TIMEOUT
+    """The longest time for one attempt."""

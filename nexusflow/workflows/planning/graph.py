@@ -104,6 +104,15 @@ class ScopeGraph:
             path for path, followers in self.followers.items() if not any(self.waits_for_all(f) for f in followers)
         )
 
+    def only_for(self, path: str) -> tuple[str, ...]:
+        """The steps that nothing but this one needs, directly or through others, in this scope."""
+        found: set[str] = set()
+        for step in reversed(self.order):
+            followers = self.followers[step]
+            if followers and all(each == path or each in found for each in followers):
+                found.add(step)
+        return tuple(step for step in self.order if step in found)
+
     def ancestors(self, path: str) -> set[str]:
         """Every step that the step needs, directly or through others, in this scope."""
         found: set[str] = set()

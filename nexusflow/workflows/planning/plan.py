@@ -16,11 +16,13 @@ from nexusflow.workflows.language.definition import (
     ActionInfo,
     ActionStep,
     AnyStep,
+    CallStep,
     Definition,
     ForeachStep,
     TryStep,
     WaitStep,
 )
+from nexusflow.workflows.language.words import Quorum
 from nexusflow.workflows.planning.graph import ScopeGraph, ScopeKind, scope_graphs
 from nexusflow.workflows.planning.reads import output_reads, step_reads, undo_reads
 from nexusflow.workflows.planning.segments import ANY, fuse
@@ -33,7 +35,7 @@ PlanPart = TypeVar("PlanPart")
 
 OpKind = Literal["step", "open", "item", "close", "part", "handle", "undo", "end"]
 """step: do an action · open: start a scope or a wait · item: one item or iteration is done (its output) ·
-close: a foreach, a branch or a wait is done (the step's output) · part: a part of a try is done ·
+close: a foreach, a branch, a wait or a called workflow is done (the step's output) · part: a part of a try is done ·
 handle: a part of a try failed or was the last one: what comes next · undo: compensate a step ·
 end: the workflow is done (its output)."""
 
@@ -81,6 +83,7 @@ class StepPlan:
     ``spec``: the step's own fields (type, with, when, join, retry, timeout, on_error, connection, output, cases),
     JSON-ready, without its children.
     ``undo``: the segment that compensates it; ``undo_refs``: what that one reads.
+    ``rest``: the steps that are cancelled when this one begins, as far as they are not over.
     """
 
     path: str
@@ -91,6 +94,7 @@ class StepPlan:
     pure: bool
     undo: int | None = None
     undo_refs: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,8 @@ class Plan:
 
     ``steps``, ``scopes`` and ``stages`` go by path, ``segments`` by their id. ``closers``: of each foreach, the
     segment that the runner fires when all its items are done; of a wait, when it is over; of a try, when one of its
-    parts failed, or its last one is done. ``stages``: of each scope, what can be published at
-    once, as chains and groups of segment ids; what joins the stages are gates.
+    parts failed, or its last one is done; of a call, the one that the called run's end makes ready. ``stages``: of each
+    scope, what can be published at once, as chains and groups of segment ids; what joins the stages are gates.
     """
 
     steps: dict[str, StepPlan]
@@ -147,6 +151,17 @@ class Plan:
     def places(self) -> dict[int, Place]:
         """Where each segment stands in its stage; closing segments stand in none."""
         return {number: place for stages in self.stages.values() for number, place in find_places(stages).items()}
+
+    @cached_property
+    def dispensable(self) -> frozenset[str]:
+        """The steps that are cancelled when a join does not need them any more."""
+        return frozenset(path for step in self.steps.values() for path in step.rest)
+
+    @cached_property
+    def calls(self) -> tuple[str, ...]:
+        """The names of the workflows that it calls."""
+        called = (step.spec["with"]["workflow"] for step in self.steps.values() if step.spec["type"] == "workflow")
+        return tuple(dict.fromkeys(called))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON: lists where order counts (jsonb keeps none in objects), empty fields left out."""
@@ -248,7 +263,8 @@ class _Compiler:
             body.append(self._add(graph.path, queue, ops, graph.needs[paths[0]], graph.quorum(paths[0])))
         self._bodies[graph.path] = tuple(body)
         for path, step in graph.steps.items():
-            if isinstance(step, ForeachStep | WaitStep | TryStep):
+            is_waited_for = isinstance(step, CallStep) and step.with_.wait
+            if isinstance(step, ForeachStep | WaitStep | TryStep) or is_waited_for:
                 closing = Op("handle" if isinstance(step, TryStep) else "close", path)
                 self._closers[path] = self._add(graph.path, WORKFLOW, (closing,), (), None)
             if isinstance(step, ActionStep) and step.compensate is not None:
@@ -281,6 +297,7 @@ class _Compiler:
             pure=isinstance(step, ActionStep) and self._catalogue[step.type].pure,
             undo=self._undos.get(path),
             undo_refs=undo_reads(self._graphs, graph.path, path),
+            rest=graph.only_for(path) if isinstance(step.join, Quorum) and step.join.rest == "cancel" else (),
         )
 
     def _scope(self, graph: ScopeGraph) -> Scope:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nexusflow.workflows.evaluation.expressions import references
-from nexusflow.workflows.language.definition import ActionStep, AnyStep, ForeachStep, SwitchStep, WaitStep
+from nexusflow.workflows.language.definition import ActionStep, AnyStep, CallStep, ForeachStep, SwitchStep, WaitStep
 from nexusflow.workflows.planning.graph import ScopeGraph
 
 Graphs = Mapping[str, ScopeGraph]
@@ -50,13 +50,16 @@ def _inherited(graphs: Graphs, scope: str) -> dict[str, str]:
 
 
 def _own_values(step: AnyStep) -> list[Any]:
+    common = [step.when, step.mock and step.mock.output]
     if isinstance(step, ForeachStep):
-        return [step.when, step.with_.items]
+        return [*common, step.with_.items]
     if isinstance(step, SwitchStep):
-        return [step.when, [case.when for case in step.cases]]
+        return [*common, [case.when for case in step.cases]]
     if isinstance(step, WaitStep):
-        return [step.when, step.with_.duration, step.with_.until]
-    return [step.when, step.with_] if isinstance(step, ActionStep) else [step.when]
+        return [*common, step.with_.duration, step.with_.until]
+    if isinstance(step, CallStep):
+        return [*common, step.with_.input]
+    return [*common, step.with_, step.idempotency] if isinstance(step, ActionStep) else common
 
 
 def _named_in(graphs: Graphs, scope: str, value: Any) -> tuple[set[str], bool]:

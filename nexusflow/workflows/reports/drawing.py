@@ -9,7 +9,7 @@ from nexusflow.workflows.planning.graph import BODY, FINALLY
 from nexusflow.workflows.planning.plan import Plan, Scope, Segment
 from nexusflow.workflows.planning.seriesparallel import Tree, heads
 from nexusflow.workflows.reports.mermaid import draw_mermaid
-from nexusflow.workflows.reports.phrases import caught, items, part_name, part_of, repeated, wait_length
+from nexusflow.workflows.reports.phrases import called, caught, items, part_name, part_of, repeated, wait_length
 
 DrawingFormat = Literal["text", "json", "mermaid", "canvas"]
 
@@ -38,7 +38,7 @@ def draw_text(plan: Plan, name: str = "workflow") -> str:
         lines += ["", _title(plan, scope, name)]
         for stage in plan.stages[scope.path]:
             first = plan.segments[heads(stage)[0]]
-            lines.append(f"{_UNIT}{_when(first) if first.needs else 'at the start'}:")
+            lines.append(f"{_UNIT}{_start_of(plan, first)}:")
             lines += [_UNIT * 2 + line for line in _outline(plan, stage)]
         lines += [_UNIT + line for line in _ending(plan, scope)]
     return "\n".join(lines[1:]) + "\n"
@@ -95,6 +95,9 @@ def _ending(plan: Plan, scope: Scope) -> Iterator[str]:
         step = plan.steps[path]
         if step.spec["type"] == "wait":
             yield f"when {_name(path)} has waited: {_name(path)} is done (#{plan.closers[path]})"
+        if step.spec["type"] == "workflow" and path in plan.closers:
+            its_run = f"when {_name(path)}'s run of {called(step.spec['with'])} is over"
+            yield f"{its_run}: {_name(path)} is done (#{plan.closers[path]})"
         if step.undo is not None:
             undoing = f"{_name(path)} is undone by {step.spec['compensate']['type']}"
             yield f"if it succeeded and the try around it fails: {undoing} (#{step.undo})"
@@ -130,6 +133,14 @@ def _when(segment: Segment) -> str:
     return f"when {segment.quorum} of {', '.join(_names(segment.needs))} succeeded"
 
 
+def _start_of(plan: Plan, segment: Segment) -> str:
+    """When a segment starts, and what ends then."""
+    if not segment.needs:
+        return "at the start"
+    rest = plan.steps[segment.ops[0].path].rest if segment.ops[0].kind in ("step", "open") else ()
+    return f"{_when(segment)} (the rest is cancelled)" if rest else _when(segment)
+
+
 def _names(paths: tuple[str, ...]) -> list[str]:
     return [_name(path) for path in paths]
 
@@ -145,7 +156,9 @@ def _steps(plan: Plan, segment: Segment) -> str:
 
 
 def _kind(spec: Mapping[str, Any]) -> str:
-    return f"wait {wait_length(spec['with'])}" if spec["type"] == "wait" else str(spec["type"])
+    if spec["type"] == "wait":
+        return f"wait {wait_length(spec['with'])}"
+    return f"workflow {called(spec['with'])}" if spec["type"] == "workflow" else str(spec["type"])
 
 
 def draw_canvas(plan: Plan, name: str = "workflow") -> str:
@@ -155,7 +168,7 @@ def draw_canvas(plan: Plan, name: str = "workflow") -> str:
         lines += ["", f"# {_title(plan, scope, name)}"]
         for ready in _publications(plan, scope):
             first = plan.segments[ready[0]]
-            lines.append(f"# {_when(first) if first.needs else 'at the start'}")
+            lines.append(f"# {_start_of(plan, first)}")
             for canvas in signatures(plan, ready, tenant=_ID, run=_ID):
                 lines += _call(plan, canvas)
     return "\n".join(lines[1:]) + "\n"

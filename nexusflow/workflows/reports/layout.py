@@ -20,7 +20,7 @@ LAYER_GAP = 34.0
 LETTER, SMALL_LETTER, LETTERS = 8.2, 6.7, 30
 ROOM = 10
 """Letters left behind a step's type, for how long it took or how many items are done."""
-WAITING = {"wait": 20, "until": 28}
+WAITING = {"wait": 20, "until": 28, "workflow": 20}
 """The same where it also says how long it still waits."""
 FRAMES = ("branch", "part")
 """Kinds of boxes that are no steps: they frame a branch of a switch or a part of a try."""

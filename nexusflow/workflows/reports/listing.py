@@ -1,7 +1,7 @@
 """Lists of runs: filtered, sorted, in pages.
 
-Indexes of their own serve workflow, status, cause and time. A text and a trigger are looked for among the newest
-20,000 runs that fit the rest; the next cursor goes on behind them.
+Indexes of their own serve workflow, status, cause, parent and time. A text and a trigger are looked for among the
+newest 20,000 runs that fit the rest; the next cursor goes on behind them.
 """
 
 import datetime
@@ -47,6 +47,7 @@ def list_runs(
     status: Collection[str] | None = None,
     cause: str | None = None,
     trigger: str | None = None,
+    parent: str | None = None,
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
     text: str | None = None,
@@ -57,11 +58,12 @@ def list_runs(
 ) -> Page[RunLine]:
     """A page of runs, also of deleted workflows'. Raises InvalidInput.
 
-    ``cause``: of those that ended badly. ``since`` and ``until``: when they were accepted. Sorted by ``finished_at``
-    are those that are over. ``text``: how an id or an Idempotency-Key begins, or in a workflow's name or an error.
+    ``cause``: of those that ended badly. ``parent``: the run whose steps called them. ``since`` and ``until``: when
+    they were accepted. Sorted by ``finished_at`` are those that are over. ``text``: how an id or an Idempotency-Key
+    begins, or in a workflow's name or an error.
     """
     query = RunsQuery(tenant, sort, check_page(page, per_page), per_page)
-    query.keep(workflow, status, cause, since, until)
+    query.keep(workflow, status, cause, since, until, parent)
     query.look_for(check_text(text), trigger)
     query.go_on(cursor)
     with tenant_session(tenant) as session:

@@ -14,6 +14,7 @@ from nexusflow.workflows.planning.plan import Plan, Scope, Segment, StepPlan
 from nexusflow.workflows.planning.seriesparallel import Tree, heads
 from nexusflow.workflows.reports.phrases import (
     branch_name,
+    called,
     caught,
     formula,
     items,
@@ -107,6 +108,10 @@ class _Picture:
             after = "after " if given["duration"] is not None else ""
             self._edge(self._open[path], self._box[path], ".", f"{after}{wait_length(given)}")
             return
+        if kind == "workflow":
+            verb = "calls" if path in self._plan.closers else "starts"
+            self._edge(self._open[path], self._box[path], ".", f"{verb} {called(step.spec['with'])}")
+            return
         inner = [scope for scope in self._plan.scopes.values() if scope.step == path]
         for scope in inner:
             way, title = self._way(step, scope)
@@ -176,7 +181,8 @@ class _Picture:
         if len(first.needs) > 1:
             source = f"g{first.id}"
             wanted = "all of" if first.quorum is None else f"{first.quorum} of"
-            yield f"{source}{{{{{_label(f'{wanted} {len(first.needs)}')}}}}}:::gate"
+            rest = ["the rest is cancelled"] if self._plan.steps[first.ops[0].path].rest else []
+            yield f"{source}{{{{{_label(f'{wanted} {len(first.needs)}', *rest)}}}}}:::gate"
             for need in first.needs:
                 self._edge(self._box[need], source, ".")
         elif first.needs:

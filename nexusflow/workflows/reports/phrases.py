@@ -45,6 +45,11 @@ def wait_length(given: Mapping[str, Any], letters: int = LETTERS) -> str:
     return f"until {formula(given.get('until'), letters)}"
 
 
+def called(given: Mapping[str, Any]) -> str:
+    """The workflow that a step calls, by its ``with``: ``invoice``, ``invoice version 3``."""
+    return f"{given['workflow']} version {given['version']}" if given.get("version") else str(given["workflow"])
+
+
 def part_of(path: str) -> str:
     """Which part of a try a scope is, by its path: ``try``, ``catch0``, …, ``finally``."""
     return path.rpartition("/")[2]

@@ -20,11 +20,16 @@ LEAST_CHARACTERS = 4
 _NEVER_DATA = ("code", "cause", "step", "item")
 """What an error says in words of the engine; programs go by them."""
 
-# An input without anything sensitive is not even read.
-SENSITIVE_INPUT = sa.text("""
+# Of the run and of those that called it, one in the other: what they were given may have been passed on. An input
+# without anything sensitive is not even read.
+SENSITIVE_INPUTS = sa.text("""
+WITH RECURSIVE callers AS (
+    SELECT id, parent_run, version_id, input, input_at FROM runs WHERE id = :run
+    UNION ALL
+    SELECT r.id, r.parent_run, r.version_id, r.input, r.input_at FROM runs r JOIN callers c ON r.id = c.parent_run)
 SELECT r.input, r.input_at, v.config -> 'input' -> 'schema' AS schema
-FROM runs r JOIN workflow_versions v ON v.id = r.version_id
-WHERE r.id = :run AND strpos((v.config -> 'input' -> 'schema')::text, '"x-sensitive"') > 0
+FROM callers r JOIN workflow_versions v ON v.id = r.version_id
+WHERE strpos((v.config -> 'input' -> 'schema')::text, '"x-sensitive"') > 0
 """)
 
 
@@ -109,7 +114,6 @@ def redaction_of(tenant: str, run: str) -> Redaction:
     Raises ClusterUnusable, and ObjectMissing where a large input is gone: what cannot be looked for is not shown.
     """
     with tenant_session(tenant) as connection:
-        row = connection.execute(SENSITIVE_INPUT, {"run": run}).first()
-    if row is None:
-        return Redaction()
-    return Redaction(sensitive_leaves(row.schema, read(tenant, row.input, row.input_at)))
+        rows = connection.execute(SENSITIVE_INPUTS, {"run": run}).all()
+    secrets = [each for row in rows for each in sensitive_leaves(row.schema, read(tenant, row.input, row.input_at))]
+    return Redaction(secrets)

@@ -26,7 +26,8 @@ MAX_EVENTS = 1_000
 
 _HEAD = """
 SELECT r.id, r.status, r.ending, r.cause, r.error, r.accepted_at, r.started_at, r.finished_at, r.version_id,
-       r.workflow_id, r.trigger, w.name AS workflow, v.number AS version, now() AS read_at
+       r.workflow_id, r.trigger, r.parent_run, r.parent_step, r.parent_item, r.mock,
+       w.name AS workflow, v.number AS version, now() AS read_at
        {more}
 FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id
 WHERE r.id = :run
@@ -48,7 +49,8 @@ class RunSummary:
     """A run: its status, and once it is over its output or its error.
 
     ``ending``: the bad end it is on its way to, while its last steps finish. ``cause``: who has to act (user,
-    provider, platform). ``seconds``: since it was accepted, or in all.
+    provider, platform). ``seconds``: since it was accepted, or in all. ``parent``: ``{run_id, step, item}`` of the step
+    that called it. ``mock``: it was started with its steps' mocks.
     """
 
     id: str
@@ -66,6 +68,8 @@ class RunSummary:
     seconds: float
     workflow_id: str = ""
     trigger: str = "cli"
+    parent: dict[str, Any] | None = None
+    mock: bool = False
 
     @property
     def is_terminal(self) -> bool:
@@ -122,7 +126,9 @@ def _read(tenant: str, run: str, *, with_data: bool, whole: bool = False) -> Run
     show = values.whole if whole else values.shown
     given, output = (show(tenant, head.get(name), head.get(f"{name}_at")) for name in ("input", "output"))
     summary = _summary(head, redaction, given, output)
-    return RunReport(summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal), version)
+    return RunReport(
+        summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal, mock=summary.mock), version
+    )
 
 
 def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any) -> RunSummary:
@@ -143,7 +149,15 @@ def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any)
         seconds=max(0.0, (end - head["accepted_at"]).total_seconds()),
         workflow_id=str(head["workflow_id"]),
         trigger=head["trigger"],
+        parent=_parent(head),
+        mock=head["mock"],
     )
+
+
+def _parent(head: sa.RowMapping) -> dict[str, Any] | None:
+    if head["parent_run"] is None:
+        return None
+    return {"run_id": str(head["parent_run"]), "step": head["parent_step"], "item": head["parent_item"] or None}
 
 
 def read_events(tenant: str, run: str, limit: int = 20, *, everything: bool = True) -> list[EventReport]:

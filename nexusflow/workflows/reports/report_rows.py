@@ -15,6 +15,8 @@ from nexusflow.workflows.rows.states import STEP_TERMINAL
 MAX_LOOKUPS = 20_000
 FAILURES_SHOWN = 3
 """Failures told of each step; there may be thousands."""
+CHILDREN_SHOWN = 5
+"""Runs told of each step that calls a workflow: those that go on first, then those that failed."""
 
 # ``level``: in how many loops the record lies; a loop's own record lies one level above its items' or iterations'.
 # Those of a try's parts go by the parts' paths, which are no steps'.
@@ -36,6 +38,15 @@ SELECT step, item, state, attempts, error FROM (
 LIVE = sa.text("""
 SELECT segment, item, lo, hi, state, coalesce(held_due, due_at) AS due_at, due_at > now() AS is_later
 FROM segments WHERE run_id = :run
+""")
+
+CHILDREN = sa.text("""
+SELECT step, item, id, workflow, status FROM (
+    SELECT r.parent_step AS step, r.parent_item AS item, r.id, w.name AS workflow, r.status,
+           row_number() OVER (PARTITION BY r.parent_step ORDER BY r.finished_at IS NOT NULL,
+                              r.status = 'succeeded', r.id DESC) AS place
+    FROM runs r JOIN workflows w ON w.id = r.workflow_id WHERE r.parent_run = :run
+) AS children WHERE place <= :shown ORDER BY step, place
 """)
 
 LOOKUP = sa.text("""
@@ -87,12 +98,23 @@ class Live:
 
 
 @dataclass(frozen=True)
+class ChildRun:
+    """A run that a step started, at an item."""
+
+    id: str
+    workflow: str
+    status: str
+    item: str
+
+
+@dataclass(frozen=True)
 class RunRecords:
-    """All that is read of a run's steps."""
+    """All that is read of a run's steps; ``children``: a few of the runs that each step started."""
 
     counts: dict[tuple[str, int], Records]
     failures: dict[str, list[Failure]]
     live: list[Live]
+    children: dict[str, list[ChildRun]] = field(default_factory=dict)
 
 
 def read_records(connection: sa.Connection, plan: Plan, run: str) -> RunRecords:
@@ -108,7 +130,15 @@ def read_records(connection: sa.Connection, plan: Plan, run: str) -> RunRecords:
     if failing:
         for row in connection.execute(FAILURES, {"run": run, "shown": FAILURES_SHOWN}):
             failures[row.step].append(Failure(row.item, row.state, row.attempts, row.error))
-    return RunRecords(dict(counts), dict(failures), live)
+    return RunRecords(dict(counts), dict(failures), live, _read_children(connection, plan, run))
+
+
+def _read_children(connection: sa.Connection, plan: Plan, run: str) -> dict[str, list[ChildRun]]:
+    found: dict[str, list[ChildRun]] = defaultdict(list)
+    if plan.calls:
+        for row in connection.execute(CHILDREN, {"run": run, "shown": CHILDREN_SHOWN}):
+            found[row.step].append(ChildRun(str(row.id), row.workflow, row.status, row.item))
+    return dict(found)
 
 
 def _add(records: Records, row: Any) -> None:

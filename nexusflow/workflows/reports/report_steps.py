@@ -8,11 +8,14 @@ from typing import Any
 
 from nexusflow.workflows.language.definition import SCOPE_TYPES
 from nexusflow.workflows.planning.plan import Plan, Scope, StepPlan
-from nexusflow.workflows.reports.phrases import branch_name, iterations, part_name, part_of
-from nexusflow.workflows.reports.report_rows import Failure, Live, Records, RunRecords
+from nexusflow.workflows.reports.phrases import branch_name, called, iterations, part_name, part_of
+from nexusflow.workflows.reports.report_rows import ChildRun, Failure, Live, Records, RunRecords
 from nexusflow.workflows.reports.unrun import Unrun, unrun
-from nexusflow.workflows.rows.states import STEP_TERMINAL
+from nexusflow.workflows.rows.states import RUN_TERMINAL, STEP_TERMINAL
 
+CACHED = "from the cache"
+MOCKED = "mocked"
+NOT_NEEDED = "not needed: others were enough"
 OPEN_STATES = ("running", "retrying", "waiting", "ready")
 """States of steps that are not over, and of which one knows that they come next."""
 
@@ -42,6 +45,7 @@ class StepReport:
     (``state`` then sums them up). ``branch``: what a switch chose: ``case 1``, ``default`` or ``none``.
     ``failures``: the first few errors, or why it is tried again, and from when (``retry_at``).
     ``waits_until``: when a wait, or the time between two iterations of an until, is over.
+    ``calls``: the workflow that it calls; ``children``: the first few of its runs.
     ``way``: the branch or the part of a try that it is in: ``case 1``, ``catch 2``.
     ``note`` says what no record does: why it never ran, or that it was undone.
     """
@@ -60,6 +64,8 @@ class StepReport:
     branch: str | None = None
     retry_at: datetime.datetime | None = None
     waits_until: datetime.datetime | None = None
+    calls: str = ""
+    children: tuple[ChildRun, ...] = ()
     way: str = ""
     note: str = ""
 
@@ -67,6 +73,11 @@ class StepReport:
     def name(self) -> str:
         """The step's id in its scope."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def kind(self) -> str:
+        """Its type, and what it calls."""
+        return f"{self.type} {self.calls}".rstrip()
 
     @property
     def told(self) -> str:
@@ -81,6 +92,12 @@ class StepReport:
         if self.started_at is None or self.finished_at is None or self.state not in STEP_TERMINAL:
             return None
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+    @property
+    def waits_for(self) -> tuple[ChildRun, ...]:
+        """The first few runs whose end it waits for."""
+        is_waiting = self.state == "waiting" and self.type == "workflow"
+        return tuple(each for each in self.children if each.status not in RUN_TERMINAL) if is_waiting else ()
 
     def as_dict(self) -> dict[str, Any]:
         """The step as programs get it, with moments as they are.
@@ -103,29 +120,32 @@ class StepReport:
             "errors": [{"item": each.item or None, "error": each.error} for each in self.failures],
             "retry_at": self.retry_at,
             "waits_until": self.waits_until,
+            "runs": [asdict(each) | {"item": each.item or None} for each in self.children],
             "note": self.note or None,
         }
 
 
-def derive_steps(plan: Plan, records: RunRecords, *, is_over: bool) -> tuple[StepReport, ...]:
+def derive_steps(plan: Plan, records: RunRecords, *, is_over: bool, mock: bool = False) -> tuple[StepReport, ...]:
     """Every step of the plan, a scope's steps right behind the step that holds them."""
-    return tuple(_Derivation(plan, records, is_over).scope(plan.scopes[""], 0))
+    return tuple(_Derivation(plan, records, is_over, mock).scope(plan.scopes[""], 0))
 
 
 def awaited(steps: Iterable[StepReport]) -> list[StepReport]:
-    """What a run waits for, the first to come first: steps of which the time has not come, if nothing else goes on."""
+    """What a run waits for, if nothing else goes on: steps of which the time has not come, the first to come first, and
+    those that wait for a run of their own.
+    """
     shown = list(steps)
     leaves = [step for step in shown if step.type not in SCOPE_TYPES]
     if any(state in ("running", "ready") for step in leaves for state in step.counts or [step.state]):
         return []
     moments = {step.path: step.waits_until or step.retry_at for step in shown}
-    waiting = [step for step in shown if moments[step.path] is not None]
-    return sorted(waiting, key=lambda step: str(moments[step.path]))
+    waiting = [step for step in shown if moments[step.path] is not None or step.waits_for]
+    return sorted(waiting, key=lambda step: str(moments[step.path] or "later"))
 
 
 class _Derivation:
-    def __init__(self, plan: Plan, records: RunRecords, is_over: bool) -> None:
-        self._plan, self._records, self._is_over = plan, records, is_over
+    def __init__(self, plan: Plan, records: RunRecords, is_over: bool, mock: bool) -> None:
+        self._plan, self._records, self._is_over, self._mock = plan, records, is_over, mock
         self._live: dict[str, list[Live]] = defaultdict(list)
         for live in records.live:
             self._live[live.step].append(live)
@@ -169,8 +189,10 @@ class _Derivation:
             failures=tuple(failures),
             retry_at=min(retrying, default=None) if not self._is_over else None,
             waits_until=min(self._waits(step), default=None) if not self._is_over else None,
+            calls=called(step.spec["with"]) if step.spec["type"] == "workflow" else "",
+            children=tuple(self._records.children.get(step.path, ())),
             way=_way(scope),
-            note=self._undone(step, scope),
+            note=self._undone(step, scope) or self._not_done(step, own),
         )
         if scope.depth:
             counts = self._counts(own, live)
@@ -233,6 +255,14 @@ class _Derivation:
         else:
             live = []
         return [each.due_at for each in live if each.due_at is not None]
+
+    def _not_done(self, step: StepPlan, own: Records) -> str:
+        """Why the step was not really done."""
+        if self._mock and step.spec.get("mock") and {"succeeded", "failed"} & own.states.keys():
+            return MOCKED
+        if own.states.get("succeeded") and own.attempts == 0:
+            return CACHED
+        return NOT_NEEDED if own.states.get("cancelled") and step.path in self._plan.dispensable else ""
 
     def _undone(self, step: StepPlan, scope: Scope) -> str:
         """What became of the step's compensation, if it has one that was needed."""

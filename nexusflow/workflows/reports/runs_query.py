@@ -15,7 +15,7 @@ LIVE = ("queued", "running", "paused")
 BAD = ("failed", "cancelled", "timed_out")
 STATUSES = (*LIVE, "succeeded", *BAD)
 CAUSES = ("user", "provider", "platform")
-TRIGGERS = ("api", "cli", "page", "schedule")
+TRIGGERS = ("api", "cli", "page", "schedule", "workflow")
 SORTS = ("-accepted_at", "accepted_at", "-finished_at", "finished_at")
 WINDOW = 20_000
 MIN_ID_PREFIX = 8
@@ -26,8 +26,9 @@ _SKEW = datetime.timedelta(minutes=5)
 _FIRST_YEAR = 1980
 
 COLUMNS = """r.id, r.workflow_id, r.version_id, r.status, r.ending, r.cause, r.trigger, r.request_key, r.error,
-       r.accepted_at, r.started_at, r.finished_at"""
-_SENSITIVE = "strpos((v.config -> 'input' -> 'schema')::text, '\"x-sensitive\"') > 0"
+       r.parent_run, r.accepted_at, r.started_at, r.finished_at"""
+# What its own input marks, or perhaps that of a run that called it.
+_SENSITIVE = "(r.parent_run IS NOT NULL OR strpos((v.config -> 'input' -> 'schema')::text, '\"x-sensitive\"') > 0)"
 # A message with something sensitive in it is cut once that is out of it.
 LINES = f"""
 SELECT r.id, r.workflow_id, w.name AS workflow, v.number AS version, r.status, r.ending, r.cause, r.trigger,
@@ -91,8 +92,12 @@ class RunsQuery:
         cause: str | None,
         since: datetime.datetime | None,
         until: datetime.datetime | None,
+        parent: str | None,
     ) -> None:
         """What indexes find."""
+        if parent is not None:
+            self.kept.append("r.parent_run = CAST(:parent AS uuid)" if is_id(parent) else "false")
+            self.values["parent"] = parent
         if workflow is not None:
             self.kept.append("r.workflow_id = CAST(:workflow AS uuid)" if is_id(workflow) else "false")
             self.values["workflow"] = workflow

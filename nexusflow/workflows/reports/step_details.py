@@ -49,8 +49,8 @@ PREVIOUS = sa.text("SELECT output, output_at FROM steps WHERE run_id = :run AND 
 CAUGHT = sa.text("SELECT error FROM steps WHERE run_id = :run AND step = :step AND item = :item")
 
 _WORDS = (
-    *("with", "when", "until", "cases", "catch", "join", "connection", "retry", "timeout", "on_error", "compensate"),
-    "output",
+    *("with", "when", "until", "cases", "catch", "join", "connection", "retry", "timeout", "on_error", "cache"),
+    *("idempotency", "mock", "compensate", "output"),
 )
 LOOPS = ("foreach", "until")
 
@@ -147,7 +147,7 @@ def read_step(tenant: str, run: str, path: str, item: str = "", *, whole: bool =
         item_value=_listed(tenant, redaction, value, value_at, item),
         caught_name=caught_name,
         caught=redaction.error(caught),
-        idempotency_key=f"{run}/{path}/{item}".rstrip("/"),
+        idempotency_key="" if step.spec.get("idempotency") else f"{run}/{path}/{item}".rstrip("/"),
         has_items=level > depth,
         item_of=plan.steps[_loop_at(plan, path, depth)].spec["type"] if depth else None,
         items_of=plan.steps[_loop_at(plan, path, level)].spec["type"] if level > depth else None,

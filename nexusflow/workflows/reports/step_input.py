@@ -60,7 +60,7 @@ def given_to(tenant: str, run: str, plan: Plan, path: str, item: str, state: str
         return Given(why=f"It cannot be evaluated again: {error.message}")
     except IndexError:
         return Given(why="There is no such item.")
-    if step.spec["type"] == "wait":
+    if step.spec["type"] in ("wait", "workflow"):
         value = {word: each for word, each in value.items() if each is not None}
     if step.spec["type"] == "transform" and "input" not in value:
         value = {**value, "input": {"input": roots["input"], "steps": roots["steps"]}}

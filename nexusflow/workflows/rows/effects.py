@@ -82,12 +82,13 @@ class Lane:
 class Inside:
     """What lies inside of something that failed: ``segments``, and ``steps`` by path, at the item ``under``.
 
-    ``opened``: those of the steps that hold others or wait.
+    ``opened``: those of the steps that hold others or wait; ``calls``: those that wait for a run of their own.
     """
 
     segments: list[int]
     steps: list[str]
     opened: list[str]
+    calls: list[str]
     under: str
 
     @property
@@ -97,6 +98,7 @@ class Inside:
         # Item paths are digits and dots, and after the dot comes the slash.
         return {
             "dropped": self.segments,
+            "calls": self.calls,
             "under": self.under,
             "stem": stem,
             "beyond": f"{self.under}/" if self.under else "~",

@@ -17,8 +17,8 @@ FROM runs r
 WHERE s.run_id = %(run)s AND s.segment = %(segment)s AND s.item = %(item)s AND s.lo = %(lo)s
   AND s.state = 'ready' AND s.due_at <= now()
   AND r.id = s.run_id AND r.ending IS NULL AND r.status IN ('queued', 'running')
-RETURNING s.hi, s.queue, s.attempts, s.losses, s.verdict, r.version_id, CASE WHEN %(known)s THEN NULL ELSE r.input END,
-    CASE WHEN %(known)s THEN NULL ELSE r.input_at END
+RETURNING s.hi, s.queue, s.attempts, s.losses, s.verdict, s.stopped, r.mock, r.version_id,
+    CASE WHEN %(known)s THEN NULL ELSE r.input END, CASE WHEN %(known)s THEN NULL ELSE r.input_at END
 """
 
 START = """
@@ -207,9 +207,40 @@ INSERT INTO run_events (run_id, tenant_id, type, step, item)
 SELECT %(run)s, %(tenant)s, 'step.cancelled', step, item FROM cancelled
 """
 
-IS_LEFT = """
+# The runs that steps inside of something that failed wait for.
+_CALLED = """
+parent_run = %(run)s AND parent_segment IS NOT NULL AND finished_at IS NULL AND parent_step = ANY(%(calls)s)
+    AND (parent_item = %(under)s OR (parent_item >= %(stem)s AND parent_item < %(beyond)s))
+"""
+
+CANCEL_CALLED = f"""
+UPDATE runs SET ending = 'cancelled', ending_at = now(), cause = 'user', error = %(error)s::jsonb
+WHERE {_CALLED} AND ending IS NULL
+"""
+
+IS_LEFT = f"""
 SELECT EXISTS (SELECT 1 FROM segments WHERE run_id = %(run)s AND segment = ANY(%(dropped)s)
     AND (item = %(under)s OR starts_with(item, %(stem)s)))
+    OR (cardinality(%(calls)s::text[]) > 0 AND EXISTS (SELECT 1 FROM runs WHERE {_CALLED}))
+"""
+
+# Of what is not needed any more: a worker that is at it stops behind the step that it does.
+STOP = """
+UPDATE segments SET stopped = true WHERE run_id = %(run)s AND segment = ANY(%(dropped)s) AND state = 'leased'
+    AND (item = %(under)s OR starts_with(item, %(stem)s))
+RETURNING segment, item
+"""
+
+CANCEL_RECORDS = f"""
+WITH cancelled AS (
+    INSERT INTO steps (run_id, step, item, tenant_id, state, attempts, started_at, finished_at)
+    SELECT %(run)s, r.step, %(under)s, %(tenant)s, 'cancelled', 0, NULL, clock_timestamp()
+    FROM unnest(%(rest)s::text[]) AS r(step)
+    ON CONFLICT (run_id, step, item) DO UPDATE SET state = 'cancelled', finished_at = excluded.finished_at
+        WHERE steps.state NOT IN {_TERMINAL}
+    RETURNING step, item)
+INSERT INTO run_events (run_id, tenant_id, type, step, item)
+SELECT %(run)s, %(tenant)s, 'step.cancelled', step, item FROM cancelled
 """
 
 # The steps that succeeded inside of something that failed and are to be undone, the last one first.
@@ -242,4 +273,7 @@ WHERE r.id = s.run_id AND s.run_id = %(run)s AND s.segment = %(segment)s AND s.i
 
 WAKE = "SELECT pg_notify('nexusflow_work', '')"
 NEW_RUN_EVENT = "INSERT INTO run_events (run_id, tenant_id, type) VALUES (:run, :tenant, 'run.accepted')"
-GOES_ON = "SELECT ending IS NULL, status <> 'paused' FROM runs WHERE id = %(run)s"
+GOES_ON = """
+SELECT r.ending IS NULL, r.status <> 'paused', s.stopped FROM runs r JOIN segments s ON s.run_id = r.id
+WHERE r.id = %(run)s AND s.segment = %(segment)s AND s.item = %(item)s AND s.lo = %(lo)s
+"""

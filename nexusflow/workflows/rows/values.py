@@ -21,10 +21,13 @@ V = TypeVar("V")
 
 
 class RecentlyUsed(Generic[V]):
-    """A thread-safe cache bounded by the bytes that its entries say they take."""
+    """A thread-safe cache bounded by the bytes that its entries say they take, and by their number.
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._total = limit, 0
+    Small entries take more than they say: keys, links, a hash table that doubles. ``most`` keeps that in bounds, too.
+    """
+
+    def __init__(self, limit: int, most: int = 20_000) -> None:
+        self._limit, self._most, self._total = limit, most, 0
         self._entries: OrderedDict[Any, tuple[int, V]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -44,7 +47,7 @@ class RecentlyUsed(Generic[V]):
                 return
             self._entries[key] = (size, value)
             self._total += size
-            while self._total > self._limit:
+            while self._total > self._limit or len(self._entries) > self._most:
                 self._total -= self._entries.popitem(last=False)[1][0]
 
 

@@ -27,6 +27,14 @@ STAY_SECONDS = 60.0
 """How long a record that could not be written may wait for its next try."""
 
 
+NOT_NEEDED = {
+    "code": "PARENT_ENDED",
+    "message": "The step that called this run is stopped: another one around it failed.",
+    "hint": "See the run that called it.",
+    "cause": "user",
+}
+
+
 class FenceLost(Exception):
     """The segment is no longer this worker's: nothing was written."""
 
@@ -64,6 +72,8 @@ class Claim:
     attempts: int = 0
     losses: int = 0
     verdict: str | None = None
+    stopped: bool = False
+    mock: bool = False
 
     @property
     def key(self) -> dict[str, Any]:
@@ -100,13 +110,14 @@ def claim(hint: Hint, holder: Holder, *, known: bool) -> Claim | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    taken.hi, taken.queue, taken.attempts, taken.losses, taken.verdict, version, given, given_at = row
+    taken.hi, taken.queue, taken.attempts, taken.losses, taken.verdict, taken.stopped, taken.mock, *rest = row
+    version, given, given_at = rest
     taken.version, taken.input = str(version), reference(hint.tenant, given, given_at)
     return taken
 
 
-def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> Literal["go", "pause", "end"]:
-    """Write steps' records while the segment goes on. Says whether the run does: else nothing new may start.
+def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> Literal["go", "pause", "stop", "end"]:
+    """Write steps' records while the segment goes on. Says whether it does, or the run: else nothing new may start.
 
     ``next_timeout``: seconds until the control plane takes the next step for hung. Raises FenceLost, StorageAway.
     """
@@ -118,8 +129,10 @@ def record(claim: Claim, rows: list[Row], *, next_timeout: float) -> Literal["go
         pipeline.run(sql.NEXT_STEP, claim.key | {"timeout": next_timeout})
         goes_on = pipeline.run(sql.GOES_ON, claim.key)
     _count(recorded)
-    lives, runs = goes_on.fetchone() or (False, False)
-    return ("go" if runs else "pause") if lives else "end"
+    lives, runs, stopped = goes_on.fetchone() or (False, False, False)
+    if not lives:
+        return "end"
+    return "stop" if stopped else "go" if runs else "pause"
 
 
 def wait(claim: Claim, rows: list[Row], *, delay: float, attempts: int) -> None:
@@ -203,6 +216,30 @@ def quiesce(claim: Claim, inside: Inside) -> bool:
     return True
 
 
+def halt(claim: Claim, inside: Inside) -> list[tuple[int, str]]:
+    """Let nothing of this begin; what a worker is at may finish, and nothing behind it. Raises FenceLost.
+
+    Gives the segments, each with its item, that workers are at.
+    """
+    scope = claim.key | inside.key
+    with _held(claim) as pipeline:
+        pipeline.begin()
+        pipeline.run(sql.HOLD, claim.key)
+        _drop(pipeline, scope, inside)
+        left = pipeline.run(sql.STOP, scope)
+    return [(segment, item) for segment, item in left.fetchall()]
+
+
+def cancel_rest(claim: Claim, inside: Inside, steps: list[str]) -> None:
+    """Record that these steps are cancelled, as far as they are not over. Raises FenceLost."""
+    scope = claim.key | inside.key
+    with _held(claim) as pipeline:
+        pipeline.begin()
+        pipeline.run(sql.HOLD, claim.key)
+        pipeline.run(sql.CANCEL_RECORDS, scope | {"rest": steps})
+        pipeline.run(sql.DROP_SCOPE, scope)
+
+
 def next_to_undo(claim: Claim, inside: Inside, steps: list[str]) -> tuple[str, str] | None:
     """The last step that succeeded of these (in the plan's order) and is not compensated yet, with its item."""
     with tenant_pipeline(claim.hint.tenant) as pipeline:
@@ -223,6 +260,9 @@ def not_undone(claim: Claim, inside: Inside, steps: list[str]) -> list[dict[str,
 
 def _drop(pipeline: Pipeline, scope: dict[str, Any], inside: Inside) -> None:
     pipeline.run(sql.DROP_SCOPE, scope)
+    if inside.calls:
+        pipeline.run(sql.CANCEL_CALLED, scope | {"error": _json(NOT_NEEDED)})
+        pipeline.run(sql.WAKE, {})
     if inside.opened:
         # A foreach whose lane is at work takes no further item, and an until no further iteration.
         pipeline.run(sql.CANCEL_STEPS, scope | {"steps": inside.opened, "states": ["running", "waiting"]})

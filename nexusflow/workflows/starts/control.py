@@ -30,6 +30,16 @@ held AS (
 INSERT INTO run_events (run_id, tenant_id, type) SELECT id, tenant_id, 'run.paused' FROM paused
 """)  # noqa: S608 - a constant of this program
 
+# The run and the children it waits for, at any depth.
+_TREE = sa.text("""
+WITH RECURSIVE tree AS (
+    SELECT id FROM runs WHERE id = :run
+    UNION ALL
+    SELECT c.id FROM runs c JOIN tree t ON c.parent_run = t.id WHERE c.parent_segment IS NOT NULL
+        AND c.finished_at IS NULL)
+SELECT id FROM tree
+""")
+
 _RESUME = sa.text("""
 WITH resumed AS (
     UPDATE runs SET status = CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
@@ -45,7 +55,7 @@ INSERT INTO run_events (run_id, tenant_id, type) SELECT id, tenant_id, 'run.resu
 def cancel_run(tenant: str, run: str, *, connection: sa.Connection | None = None) -> str:
     """Ask a run to end: nothing new starts, and it is cancelled once nothing of it runs. Gives its status now.
 
-    A run that is over stays as it is. Raises NotFound.
+    So are the runs that it called and waits for. A run that is over stays as it is. Raises NotFound.
     """
     error = {"code": "CANCELLED", "message": "The run was cancelled.", "cause": "user"}
     return _change(tenant, run, _CANCEL, connection, error=orjson.dumps(error).decode())
@@ -54,16 +64,16 @@ def cancel_run(tenant: str, run: str, *, connection: sa.Connection | None = None
 def pause_run(tenant: str, run: str, *, connection: sa.Connection | None = None) -> str:
     """Hold a run: nothing new of it starts, what a worker is at may finish. Gives its status now.
 
-    Times go on: a wait or a timeout that ends meanwhile counts at once when the run is resumed. A run that is over, or
-    ending, stays as it is. Raises NotFound.
+    So are the runs that it called and waits for. Times go on: a wait or a timeout that ends meanwhile counts at once
+    when the run is resumed. A run that is over, or ending, stays as it is. Raises NotFound.
     """
     return _change(tenant, run, _PAUSE, connection)
 
 
 def resume_run(tenant: str, run: str, *, connection: sa.Connection | None = None) -> str:
-    """Let a paused run go on where it was. Gives its status now. One that is not paused stays as it is.
+    """Let a paused run go on where it was, and with it those it waits for. Gives its status now.
 
-    Raises NotFound.
+    One that is not paused stays as it is. Raises NotFound.
     """
     return _change(tenant, run, _RESUME, connection)
 
@@ -72,9 +82,12 @@ def _change(tenant: str, run: str, statement: sa.TextClause, connection: sa.Conn
     status = None
     if is_id(run):
         with joined_session(tenant, connection) as session:
-            if statement is not _CANCEL:
-                session.execute(_LOCK, {"run": run})
-            session.execute(statement, {"run": run, **given})
+            if statement is _CANCEL:
+                session.execute(statement, {"run": run, **given})  # a trigger passes it on to those it waits for
+            else:
+                for row in session.execute(_TREE, {"run": run}).all():
+                    session.execute(_LOCK, {"run": row.id})
+                    session.execute(statement, {"run": row.id})
             session.execute(sa.text(WAKE))
             status = session.execute(_STATUS, {"run": run}).scalar_one_or_none()
     if status is None:

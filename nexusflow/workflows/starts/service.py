@@ -35,10 +35,12 @@ def ensure_tenant(name: str) -> str:
         return str(connection.execute(sa.select(tenants.c.id).where(tenants.c.name == name)).scalar_one())
 
 
-def start_run(tenant: str, version: Version, given: dict[str, Any]) -> str:
-    """Accept a run: durable when this returns. Gives the run's id. Raises InvalidInput, NotFound, Conflict.
+def start_run(tenant: str, version: Version, given: dict[str, Any], *, mock: bool = False) -> str:
+    """Accept a run: durable when this returns. Gives the run's id. ``mock``: with the steps' mocks.
 
     Its first segments are rows like all others; the dispatcher, woken at the commit, publishes them.
+    Raises InvalidInput, NotFound, Conflict.
     """
     remember(tenant, version)
-    return start_runs(tenant, version.workflow, [given], version=version.number, trigger="cli").run_ids[0]
+    started = start_runs(tenant, version.workflow, [given], version=version.number, trigger="cli", mock=mock)
+    return started.run_ids[0]

@@ -33,7 +33,7 @@ WHERE w.id = :workflow AND w.deleted_at IS NULL
 
 @dataclass(frozen=True)
 class Startable:
-    """What a start needs of a version. ``entries``: its first segments, as JSON."""
+    """What a start needs of a version. ``entries``: its first segments, as JSON. ``calls``: workflows, by name."""
 
     id: str
     number: int
@@ -41,6 +41,7 @@ class Startable:
     timeout: float | None
     queue_timeout: float | None
     entries: str
+    calls: tuple[str, ...] = ()
 
 
 class _Seen:
@@ -75,7 +76,15 @@ def remember(tenant: str, version: Version) -> None:
     """Keep what a start needs of a version that was just saved here."""
     asked = version.definition
     entries = entries_of(version.plan)
-    startable = Startable(version.id, version.number, asked.input.schema_, asked.timeout, asked.queue_timeout, entries)
+    startable = Startable(
+        version.id,
+        version.number,
+        asked.input.schema_,
+        asked.timeout,
+        asked.queue_timeout,
+        entries,
+        version.plan.calls,
+    )
     _seen.put(tenant, version.workflow, startable, is_current=False)
 
 
@@ -93,8 +102,16 @@ def resolve(connection: sa.Connection, tenant: str, workflow: str, number: int |
         raise Conflict("ARCHIVED", "The workflow is archived, so nothing starts it.", "Publish it to use it again.")
     if found.id is None:
         raise no_version(number)
-    entries = entries_of(Plan.from_json(found.plan))
-    startable = Startable(str(found.id), found.number, found.schema or {}, found.timeout, found.queue_timeout, entries)
+    plan = Plan.from_json(found.plan)
+    startable = Startable(
+        str(found.id),
+        found.number,
+        found.schema or {},
+        found.timeout,
+        found.queue_timeout,
+        entries_of(plan),
+        plan.calls,
+    )
     _seen.put(tenant, workflow, startable, is_current=number is None)
     return startable
 

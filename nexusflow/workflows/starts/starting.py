@@ -25,7 +25,7 @@ from nexusflow.workflows.starts.idempotency import check_key, fingerprint, once,
 from nexusflow.workflows.starts.run_input import NOT_FITTING, checked_input, checked_value
 from nexusflow.workflows.starts.startable import Startable, recall_version, remember, resolve
 
-Trigger = Literal["api", "cli", "page", "schedule"]
+Trigger = Literal["api", "cli", "page", "schedule", "workflow"]
 MAX_BATCH = 1_000
 MAX_PROBLEMS = 50
 _TRIES = 5
@@ -35,9 +35,13 @@ __all__ = ["MAX_BATCH", "Started", "Trigger", "checked_input", "once", "remember
 
 # Nothing is inserted unless the workflow may still be started so, and nobody used the key: then nothing is locked.
 START_RUNS = """
-WITH workflow AS (
+WITH caller AS (
+    -- Locked until the child is there: who ends the caller meanwhile waits, and then finds the child to cancel.
+    SELECT FROM runs p WHERE p.id = %(parent)s::uuid AND p.ending IS NULL AND p.finished_at IS NULL FOR SHARE),
+workflow AS (
     SELECT w.id FROM workflows w
     WHERE w.id = %(workflow)s AND w.deleted_at IS NULL AND w.status <> 'archived'
+      AND (%(parent)s::uuid IS NULL OR EXISTS (SELECT FROM caller))
       AND (%(asked)s OR %(number)s = coalesce(w.published_version,
             (SELECT max(v.number) FROM workflow_versions v WHERE v.workflow_id = w.id)))),
 taken AS (
@@ -46,10 +50,19 @@ taken AS (
     ON CONFLICT DO NOTHING
     RETURNING true),
 made AS (
-    INSERT INTO runs (id, tenant_id, workflow_id, version_id, input, input_at, trigger, request_key, deadline, start_by)
+    INSERT INTO runs (id, tenant_id, workflow_id, version_id, input, input_at, trigger, request_key, deadline, start_by,
+                      parent_run, parent_step, parent_item, parent_segment, parent_queue, depth, pins, mock)
     SELECT g.id, %(tenant)s, workflow.id, %(version)s, g.input, g.input_at, %(trigger)s, %(key)s::text,
            now() + make_interval(secs => %(timeout)s::float8),
-           now() + make_interval(secs => %(queue_timeout)s::float8)
+           now() + make_interval(secs => %(queue_timeout)s::float8),
+           %(parent)s::uuid, %(parent_step)s::text, %(parent_item)s::text, %(parent_segment)s::int,
+           %(parent_queue)s::text, %(depth)s::int,
+           CASE WHEN %(calls)s::text[] IS NOT NULL THEN (
+                SELECT coalesce(jsonb_object_agg(c.name, CASE WHEN c.id = workflow.id THEN %(number)s::int
+                    ELSE coalesce(c.published_version, (SELECT max(v.number) FROM workflow_versions v
+                                                        WHERE v.workflow_id = c.id)) END), '{}'::jsonb)
+                FROM workflows c WHERE c.name = ANY(%(calls)s::text[]) AND c.deleted_at IS NULL) END,
+           %(mock)s::bool
     FROM workflow, jsonb_to_recordset(%(runs)s::jsonb) AS g(id uuid, input jsonb, input_at text)
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM taken)
     RETURNING id),
@@ -62,6 +75,7 @@ told AS (
 SELECT count(*) FROM made
 """
 
+_LIVES = sa.text("SELECT FROM runs WHERE id = :run AND ending IS NULL AND finished_at IS NULL")
 _IS_THERE = sa.text("SELECT FROM runs WHERE id = :run")
 
 # Who notifies holds a lock of the whole server until its commit is done: so it is a transaction that waits for no disk.
@@ -76,6 +90,23 @@ class Started:
     replayed: bool = False
 
 
+@dataclass(frozen=True)
+class Parent:
+    """The step that a run is started by. ``segment``: what its end makes ready, in ``queue``; None: nobody waits."""
+
+    run: str
+    step: str
+    item: str
+    segment: int | None
+    queue: str
+    depth: int
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the start."""
+        return f"workflow:{self.run}/{self.step}/{self.item}"
+
+
 def start_runs(
     tenant: str,
     workflow_id: str,
@@ -86,10 +117,13 @@ def start_runs(
     idempotency_key: str | None = None,
     batch: bool = False,
     connection: sa.Connection | None = None,
+    parent: Parent | None = None,
+    mock: bool = False,
 ) -> Started:
     """Accept a run for each input, all or none; durable at return, or with the ``connection``'s transaction.
 
     ``version``: default the published one, else the newest. ``batch``: problems point into the list of inputs.
+    ``parent``: the step that calls; where its run is ending, none is started. ``mock``: with the steps' mocks.
     Raises InvalidInput, NotFound, Conflict (archived, or the key belongs to another request), ClusterUnusable.
     """
     _check_size(inputs)
@@ -98,7 +132,10 @@ def start_runs(
     start = _Start(tenant, workflow_id, list(inputs), version, trigger, batch, connection)
     if idempotency_key is not None:
         start.key = check_key(idempotency_key)
-        start.mark = fingerprint("start", workflow_id, version, batch, start.inputs)
+        start.mark = fingerprint("start", workflow_id, version, batch, start.inputs, *(["mock"] if mock else []))
+    start.mock = mock
+    if parent is not None:
+        start.parent, start.key, start.mark = parent, parent.key, "workflow"
     return start.perform()
 
 
@@ -119,6 +156,8 @@ class _Start:
         self.trigger, self.batch, self.connection = trigger, batch, connection
         self.key: str | None = None
         self.mark = ""
+        self.parent: Parent | None = None
+        self.mock = False
         self.runs = [str(uuid_utils.uuid7()) for _ in inputs]
 
     def perform(self) -> Started:
@@ -132,12 +171,18 @@ class _Start:
                     return Started(self.runs)
                 if (before := self._replay()) is not None:
                     return before
+                if self.parent is not None and self._is_orphan(self.parent.run):
+                    return Started([])
         except (InvalidInput, NotFound, Conflict):
             # What came in time before is answered as it was then, whatever has become of the workflow.
             if (before := self._replay()) is not None:
                 return before
             raise
         raise Conflict("ARCHIVED", "The workflow is being changed all the time.", "Try again.")
+
+    def _is_orphan(self, parent: str) -> bool:
+        with tenant_session(self.tenant) as connection:
+            return connection.execute(_LIVES, {"run": parent}).first() is None
 
     def _resolve(self) -> Startable:
         if self.connection is not None:
@@ -220,6 +265,20 @@ class _Start:
             "answer": orjson.dumps({"run_ids": self.runs}).decode(),
             "runs": orjson.dumps(rows).decode(),
             "entries": startable.entries,
+            "mock": self.mock,
+            "calls": list(startable.calls) or None,
+            **self._parent_values(),
+        }
+
+    def _parent_values(self) -> dict[str, Any]:
+        parent = self.parent
+        return {
+            "parent": parent and parent.run,
+            "parent_step": parent and parent.step,
+            "parent_item": parent and parent.item,
+            "parent_segment": parent and parent.segment,
+            "parent_queue": parent and parent.queue,
+            "depth": parent.depth if parent is not None else 0,
         }
 
     def _checked(self, startable: Startable) -> list[dict[str, Any]]:

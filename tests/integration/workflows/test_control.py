@@ -87,6 +87,20 @@ def test_a_paused_foreach_goes_on_where_it_was(cluster: Cluster, vendor: Vendor)
     assert set(vendor.keys(run).values()) == {1}
 
 
+def test_what_a_join_does_not_need_stops_behind_the_call_that_it_is_at(cluster: Cluster, vendor: Vendor) -> None:
+    slow = [vendor.step("slow", body={"sleep": 0.8}), vendor.step("behind", "slow"), vendor.step("last", "behind")]
+    quick = vendor.step("quick", body={"sleep": 0.2, "answer": 1})
+    later = {"id": "later", "type": "wait", "with": {"duration": "1h"}}
+    stubborn = vendor.step("stubborn", body={"fail": 9}, retry={"max": 9, "initial": "1h"})
+    race = transform("race", "quick last later stubborn", join={"n": 1, "rest": "cancel"}, jq="1")
+    run = cluster.start([quick, *slow, later, stubborn, race])
+    record = cluster.finish(run)
+    assert (record.status, record.live) == ("succeeded", 0)
+    ended = {"quick": "succeeded", "race": "succeeded", "slow": "succeeded"}
+    assert record.states == {**ended, **dict.fromkeys(("behind", "last", "later", "stubborn"), "cancelled")}
+    assert set(vendor.keys(run)) == {"quick", "slow", "stubborn"}
+
+
 def test_a_paused_run_can_be_cancelled(cluster: Cluster) -> None:
     run = cluster.start([{"id": "rest", "type": "wait", "with": {"duration": "1h"}}])
     cluster.until(lambda: cluster.read(run).states == {"rest": "waiting"}, "it waits")

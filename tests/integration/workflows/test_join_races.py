@@ -15,9 +15,9 @@ from nexusflow.workflows.engine.execution import Execution
 from nexusflow.workflows.planning.plan import Plan
 from nexusflow.workflows.rows import models, work
 from nexusflow.workflows.rows.effects import Fired, Row
-from nexusflow.workflows.rows.files import open_file
 from nexusflow.workflows.rows.work import Claim, Hint, Holder
 from nexusflow.workflows.starts import service
+from tasks.segments import OUTSIDE
 from tests.integration.cluster import Cluster
 from tests.integration.vendor import Vendor
 from tests.integration.workflows.steps import foreach, transform
@@ -166,7 +166,7 @@ def test_a_member_that_fires_when_the_follower_is_long_done_repeats_nothing(idle
     def run_c() -> None:
         held = work.claim(Hint(idle.tenant, run, c), HOLDER, known=False)
         assert held is not None
-        work.settle(held, Execution(plan, held, {}, open_file).run())
+        work.settle(held, Execution(plan, held, {}, OUTSIDE).run())
 
     with psycopg.connect(idle.database.owner_url, autocommit=True) as owner, ThreadPoolExecutor(1) as pool:
         owner.execute("SELECT pg_advisory_lock(42)")

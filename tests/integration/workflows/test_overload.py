@@ -6,8 +6,8 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from nexusflow.db.session import control_session
+from nexusflow.operations.broker import look
 from nexusflow.workflows.clock.dispatch import WINDOW
-from nexusflow.workflows.messaging.publish import messages_in
 from tests.integration.cluster import Cluster
 from tests.integration.vendor import Vendor
 from tests.integration.workflows.steps import foreach, transform
@@ -20,8 +20,7 @@ READY = sa.text("SELECT count(*) FILTER (WHERE published_at IS NOT NULL), count(
 def _look(cluster: Cluster) -> tuple[int, int, int]:
     """Messages in the integration queue, segments published, segments ready."""
     with cluster.active():
-        asked = (messages_in("integration") for _ in range(20))  # a busy broker may not say
-        messages = next(answer for answer in asked if answer is not None)
+        messages = look().depths["integration"].messages
         with control_session() as connection:
             published, ready = connection.execute(READY).one()
     return messages, published, ready

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from nexusflow.cli.progress import PlainView
 from nexusflow.cli.records import local
 from nexusflow.cli.render import awaiting, steps_table
 from nexusflow.workflows.reports.report import RunReport, RunSummary
-from nexusflow.workflows.reports.report_rows import Failure
+from nexusflow.workflows.reports.report_rows import ChildRun, Failure
 from nexusflow.workflows.reports.report_steps import Iterations, StepReport
 
 LOOK = StepReport("poll/look", "transform", 1, "waiting", counts={"succeeded": 2, "waiting": 1})
@@ -70,6 +71,17 @@ def test_a_run_says_what_it_waits_for_if_nothing_else_goes_on() -> None:
     waits = awaiting(report_of(*many))
     assert waits is not None
     assert waits.plain.endswith(" and 6 more")
+
+
+def test_a_call_names_its_run_and_a_run_waits_for_it() -> None:
+    child = ChildRun("0199f0a3", "invoice", "running", "")
+    call = StepReport("bill", "workflow", 0, "waiting", calls="invoice", children=(child, child))
+    assert [row[2:] for row in rows(call)] == ["bill workflow invoice waiting, run 0199f0a3 of invoice and 1 more"]
+    waits = awaiting(report_of(call))
+    assert waits is not None
+    assert waits.plain == "Waits for bill (run 0199f0a3 of invoice and 1 more)"
+    done = replace(call, state="succeeded")
+    assert awaiting(report_of(done)) is None
 
 
 def test_a_run_that_goes_on_or_ends_waits_for_nothing() -> None:

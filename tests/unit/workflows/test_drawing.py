@@ -317,3 +317,19 @@ def test_the_documentation_shows_the_example_as_it_is_compiled(form: DrawingForm
     page = (ROOT / "docs/compile.md").read_text(encoding="utf-8")
     (shown,) = re.findall(rf"<!-- .*lead-intake.yaml --format {form} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert shown == drawn
+
+
+def test_a_call_and_the_rest_of_a_join_are_told() -> None:
+    bill = {"id": "bill", "type": "workflow", "with": {"workflow": "invoice", "version": 3}}
+    tell = {"id": "tell", "type": "workflow", "with": {"workflow": "tell", "wait": False}}
+    first = step("first", needs="bill tell", join={"n": 1, "rest": "cancel"})
+    plan = compiled(bill, tell, first)
+    outline = draw(plan, "text")
+    assert "bill (workflow invoice version 3)" in outline
+    assert "when bill's run of invoice version 3 is over: bill is done" in outline
+    assert "tell's run" not in outline
+    assert "when 1 of bill, tell succeeded (the rest is cancelled):" in outline
+    picture = draw_mermaid(plan)
+    assert '|"calls invoice version 3"| d0' in picture
+    assert '|"starts tell"| d1' in picture
+    assert '{{"1 of 2<br/>the rest is cancelled"}}' in picture

@@ -331,3 +331,21 @@ def test_in_a_run_that_is_over_nothing_waits() -> None:
     assert steps["guarded/try/rest"].waits_until is None
     inside = control({("poll", 0): one("running"), ("poll/look", 1): Records({"waiting": 1})}, is_over=True)
     assert inside["poll/look"].counts == {"cancelled": 1}
+
+
+def test_why_there_is_no_attempt_is_told() -> None:
+    text = """\
+nexusflow: "1"
+name: race
+steps:
+  - { id: ask, type: openai.chat, cache: 1h, with: { model: m, prompt: p } }
+  - { id: rest, type: wait, with: { duration: 1h } }
+  - { id: first, needs: [ask, rest], join: { n: 1, rest: cancel }, type: transform, with: { jq: . } }
+"""
+    race = compile_plan(parse_definition(text, catalogue()), catalogue())
+    cached = Records({"succeeded": 1}, 0, NOW, NOW)
+    counts = {("ask", 0): cached, ("rest", 0): Records({"cancelled": 1}, 0, None, NOW), ("first", 0): one("succeeded")}
+    steps = {step.path: step for step in derive_steps(race, RunRecords(counts, {}, []), is_over=True)}
+    assert {path: step.note for path, step in steps.items()} == {
+        "ask": "from the cache", "rest": "not needed: others were enough", "first": "",
+    }  # fmt: skip
