@@ -14,7 +14,7 @@ from starlette.routing import compile_path
 from api.answers import Meta, failure
 from api.visits import visit_of
 from nexusflow.db.session import DATABASE_DOWN
-from nexusflow.errors import NexusError, NotFound, Problem
+from nexusflow.errors import NexusError, NotFound, Problem, QueueFull
 from nexusflow.log import get_logger
 from nexusflow.pointers import child
 
@@ -33,11 +33,13 @@ CODES: dict[str, tuple[int, str]] = {
     "INTERNAL": (500, "A defect of NexusFlow; its log names the request's id."),
     "INVALID_DEFINITION": (422, "The workflow definition has problems; `details` names each with its place."),
     "INVALID_INPUT": (422, "Input or an argument cannot be used; `details` names each problem with its pointer."),
+    "LIMIT_REACHED": (409, "As many runs of the workflow live as its `concurrency` allows, and it refuses more."),
     "METHOD_NOT_ALLOWED": (405, "The address is right, its method is not."),
     "NAME_TAKEN": (409, "Another workflow has the name."),
     "NOT_FOUND": (404, "Nothing of this tenant's is there, or the address is wrong."),
     "NOT_JSON": (400, "The body is no JSON."),
     "OVERLOADED": (503, "Too many requests wait already: try again after Retry-After."),
+    "QUEUE_FULL": (429, "As many of the tenant's runs wait to start as may: try again after Retry-After."),
     "RATE_LIMITED": (429, "The tenant's requests of this minute are used up: try again after Retry-After."),
     "REQUEST_TIMEOUT": (408, "The body did not arrive in time."),
     "TOO_DEEP": (400, "The body's lists and objects are nested too deeply."),
@@ -110,6 +112,8 @@ def add_error_handlers(app: FastAPI) -> None:
 def error_response(request: Request, error: NexusError) -> Response:
     """The answer to an expected error."""
     headers = dict(getattr(error, "headers", {}))
+    if isinstance(error, QueueFull):
+        headers["Retry-After"] = str(error.retry_in)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="nexusflow"'
     body = {"code": error.code, "message": error.message, "hint": hint_of(error)}

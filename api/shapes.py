@@ -181,6 +181,15 @@ class RunLineView(BaseModel):
     seconds: float = Field(description="Since it was accepted, or in all.")
 
 
+class TurnView(BaseModel):
+    """What a run waits for before it begins."""
+
+    reason: str = Field(description="slot, rate, debounce, tenant or worker.")
+    message: str
+    before: int = Field(description="How many runs (for a worker: segments) are before it.")
+    seconds: float | None = Field(description="About how long it will be, from the last runs; null: it cannot be told.")
+
+
 class RunView(BaseModel):
     """A run; what its workflow's schema marks as sensitive is masked."""
 
@@ -201,6 +210,7 @@ class RunView(BaseModel):
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
     seconds: float
+    waits_for: TurnView | None = Field(description="Why it has not begun yet, while it is queued.")
 
 
 class StepView(BaseModel):

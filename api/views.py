@@ -41,7 +41,7 @@ def run_line_view(run: RunLine) -> dict[str, Any]:
 
 def run_view(run: RunSummary) -> dict[str, Any]:
     """A run with its input and output."""
-    return vars(run) | {"seconds": round(run.seconds, 3)}
+    return vars(run) | {"seconds": round(run.seconds, 3), "waits_for": run.waits_for and vars(run.waits_for)}
 
 
 def accepted_view(run: str, workflow: str) -> dict[str, Any]:

@@ -52,8 +52,9 @@ class DispatchLoop(threading.Thread):
         if self._listener is None or self._listener.closed:
             url = get_settings().control_database_url
             self._listener = listen(url.get_secret_value() if url else "")
-        for _ in self._listener.notifies(timeout=seconds, stop_after=1):
-            pass
+        for news in self._listener.notifies(timeout=seconds, stop_after=1):
+            if news.payload:
+                self._dispatcher.admitter.heard(news.payload)
 
 
 class DispatchScheduler(Scheduler):  # type: ignore[misc]  # Celery has no types

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from nexusflow.connectors.registry import get_action
 from nexusflow.errors import InvalidDefinition
 from nexusflow.workflows.evaluation.expressions import check_jq
-from nexusflow.workflows.language import definition, words
+from nexusflow.workflows.language import definition, limits, words
 from nexusflow.workflows.language.checks import parse_definition
 from nexusflow.workflows.saved.catalogue import catalogue
 
@@ -57,7 +57,7 @@ def told_fields(spec: str) -> Iterator[Told]:
 
 
 def _model(name: str) -> type[BaseModel]:
-    found = getattr(definition, name, None) or getattr(words, name, None)
+    found = next((getattr(each, name) for each in (definition, words, limits) if hasattr(each, name)), None)
     return found or get_action(name).input
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from nexusflow.workflows.language.checks import parse_definition
 from nexusflow.workflows.planning.plan import compile_plan
 from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.reports.phrases import limits
 from nexusflow.workflows.saved.catalogue import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ def source(page: str, name: str) -> bytes:
 def picture(workflow: bytes, form: DrawingFormat) -> str:
     """What ``nexusflow compile`` prints."""
     definition = parse_definition(workflow, catalogue())
-    return draw(compile_plan(definition, catalogue()), form, definition.name)
+    return draw(compile_plan(definition, catalogue()), form, definition.name, limits(definition))
 
 
 if __name__ == "__main__":

@@ -78,11 +78,21 @@ class Conflict(NexusError):
     """What is asked for does not go with what is there (409).
 
     ``NAME_TAKEN``: another workflow has the name. ``ARCHIVED``: the workflow is archived, and starts nothing.
-    ``IDEMPOTENCY_KEY_REUSED``: the key came before, with another request.
+    ``IDEMPOTENCY_KEY_REUSED``: the key came before, with another request. ``LIMIT_REACHED``: as many runs of the
+    workflow live as its `concurrency` allows, and it says to refuse more.
     """
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(code, message, hint, 409)
+
+
+class QueueFull(NexusError):
+    """As many of the tenant's runs wait as may: ``QUEUE_FULL``, 429. ``retry_in``: seconds until there may be room."""
+
+    def __init__(self, message: str, retry_in: int) -> None:
+        hint = f"Send it again in about {retry_in} s, with the same Idempotency-Key."
+        super().__init__("QUEUE_FULL", message, hint, 429)
+        self.retry_in = retry_in
 
 
 class VersionChanged(NexusError):

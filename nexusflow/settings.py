@@ -78,6 +78,13 @@ class Settings(BaseSettings):
     """How long runs and their files are kept: a month's are dropped once its last day is this old and no run lives
     that was accepted in it or in the month after it."""
 
+    max_running_runs: int = Field(default=0, ge=0)
+    """The most runs of a tenant that run at the same time, further ones wait; 0: no limit. ``nexusflow tenants limit``
+    says otherwise for one tenant."""
+    max_queued_runs: int = Field(default=0, ge=0)
+    """The most runs of a tenant that wait to start; a further one is refused with ``QUEUE_FULL``. 0: no limit.
+    ``nexusflow tenants limit`` says otherwise for one tenant."""
+
     max_body_bytes: int = Field(default=8_388_608, ge=1024)
     """The largest body of a request."""
     max_depth: int = Field(default=64, ge=4, le=200)

@@ -15,6 +15,7 @@ from api.views import action_view
 from nexusflow.connectors.registry import actions, get_action
 from nexusflow.errors import InvalidDefinition
 from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.reports.phrases import limits
 from nexusflow.workflows.saved.versions import compile_source
 
 router = APIRouter(prefix="/v2", tags=["definitions"], route_class=StrictRoute)
@@ -51,7 +52,7 @@ def _plan(given: Given, form: DrawingFormat) -> dict[str, Any]:
     with given.places():
         compiled = compile_source(given.source)
     name = compiled.definition.name
-    plan = compiled.plan.to_json() if form == "json" else draw(compiled.plan, form, name)
+    plan = compiled.plan.to_json() if form == "json" else draw(compiled.plan, form, name, limits(compiled.definition))
     return {"name": name, "format": form, "plan": plan}
 
 

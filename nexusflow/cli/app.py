@@ -26,6 +26,7 @@ OPERATING = "For operators"
 app.add_typer(groups.keys, name="keys", rich_help_panel=OPERATING)
 app.add_typer(operating.queues, name="queues", rich_help_panel=OPERATING)
 app.command("workers", rich_help_panel=OPERATING)(operating.workers)
+app.add_typer(operating.tenants, name="tenants", rich_help_panel=OPERATING)
 schedules = typer.Typer(help="See what starts by the clock: next times, last ticks.", invoke_without_command=True)
 app.add_typer(schedules, name="schedules")
 

@@ -6,6 +6,7 @@ from nexusflow.cli.sources import check_source, read_source, show_invalid
 from nexusflow.errors import InvalidDefinition
 from nexusflow.workflows.planning.plan import compile_plan
 from nexusflow.workflows.reports.drawing import DrawingFormat, draw
+from nexusflow.workflows.reports.phrases import limits
 from nexusflow.workflows.saved.catalogue import catalogue
 
 
@@ -18,5 +19,5 @@ def show_plan(name: str, form: DrawingFormat) -> int:
     except InvalidDefinition as error:
         show_invalid(name, error, source.content if source else None)
         return exits.INVALID
-    print_text(draw(compile_plan(definition, catalogue()), form, definition.name))
+    print_text(draw(compile_plan(definition, catalogue()), form, definition.name, limits(definition)))
     return exits.SUCCEEDED

@@ -44,6 +44,7 @@ def shown_run_document(report: RunReport, events: list[EventReport]) -> dict[str
         "started_at": _time(run.started_at),
         "finished_at": _time(run.finished_at),
         "seconds": round(run.seconds, 3),
+        "waits_for": run.waits_for and vars(run.waits_for),
         "events": [
             {"at": _time(each.at), "type": each.type, "step": each.step, "item": each.item, "data": each.data}
             for each in events

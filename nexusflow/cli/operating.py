@@ -1,4 +1,4 @@
-"""The commands for whoever runs the cluster, and their flags: ``queues``, ``queues dead``, ``workers``."""
+"""The commands for whoever runs the cluster, and their flags: ``queues``, ``queues dead``, ``workers``, ``tenants``."""
 # ruff: noqa: PLC0415 - a command loads what it needs and nothing else
 
 import functools
@@ -11,6 +11,7 @@ from nexusflow.cli import exits
 queues = typer.Typer(help="Look at the queues, and at their dead letters.")
 dead = typer.Typer(help="Dead letters: messages that a queue gave up (RabbitMQ).", no_args_is_help=True)
 queues.add_typer(dead, name="dead")
+tenants = typer.Typer(help="Look at the tenants, and limit what each may take.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
 QueueName = Annotated[
@@ -83,3 +84,32 @@ def workers(as_json: AsJson = False) -> int:
     from nexusflow.cli.workers import show_workers
 
     return exits.perform(functools.partial(show_workers, as_json=as_json), as_json=as_json)
+
+
+@tenants.command("list")
+def list_tenants(as_json: AsJson = False) -> int:
+    """List the tenants: their live runs, limits and weights."""
+    from nexusflow.cli.tenants import show_list
+
+    return exits.perform(functools.partial(show_list, as_json=as_json), as_json=as_json)
+
+
+@tenants.command("limit")
+def limit_tenant(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tenant's name.", show_default=False)],
+    running: Annotated[
+        str | None,
+        typer.Option("--running", metavar="N", help="The most runs at the same time; 0: any number, or default."),
+    ] = None,
+    queued: Annotated[
+        str | None, typer.Option("--queued", metavar="N", help="The most runs that wait; 0: any number, or default.")
+    ] = None,
+    weight: Annotated[
+        int | None, typer.Option("--weight", metavar="W", help="Its share among busy tenants, 1 to 100.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Limit a tenant's runs, or change its share of the workers. What runs already goes on."""
+    from nexusflow.cli.tenants import limit
+
+    return exits.perform(functools.partial(limit, name, running, queued, weight, as_json=as_json), as_json=as_json)

@@ -147,6 +147,8 @@ def _ahead(moment: datetime.datetime) -> str:
 
 def awaiting(report: RunReport) -> Text | None:
     """What a run waits for where nothing else goes on in it, and how long; the first few."""
+    if report.run.waits_for is not None:
+        return Text(report.run.waits_for.message, style_of("waiting"))
     waiting = awaited(report.steps) if report.run.ending is None else []
     if not waiting:
         return None

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from nexusflow.connectors.registry import actions
-from nexusflow.workflows.language import definition, words
+from nexusflow.workflows.language import definition, limits, words
 from nexusflow.workflows.language.definition import CONTROL_TYPES, ActionStep, Definition
 from nexusflow.workflows.language.words import Word
 from nexusflow.workflows.rows.states import join_met
@@ -21,7 +21,8 @@ INDEX = ROOT / "docs/language/README.md"
 PAGES: list[Path] = MAKER["pages"]()
 ON_A_PAGE_TOGETHER = {
     "id": "steps", "needs": "steps", "with": "steps", "type": "steps", "name": "definition", "nexusflow": "definition",
-    "description": "definition", "queue_timeout": "timeout",
+    "description": "definition", "queue_timeout": "timeout", "concurrency": "limits", "rate": "limits",
+    "debounce": "limits", "singleton": "limits", "priority": "limits",
 }  # fmt: skip
 """Small words and the pages they share; every other word has a page of its name."""
 LEAST_WRONG = 5
@@ -62,7 +63,7 @@ def models() -> set[type[BaseModel]]:
     """The models of the language."""
     return {
         each
-        for module in (definition, words)
+        for module in (definition, words, limits)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Word) and each is not Word
     }

@@ -7,6 +7,7 @@ of short statements that skip rows another dispatcher holds.
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -17,7 +18,9 @@ from nexusflow.db.session import control_session
 from nexusflow.errors import ClusterUnusable, NexusError
 from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
+from nexusflow.workflows.clock.admitting import Admitter
 from nexusflow.workflows.clock.ticks import Ticker
+from nexusflow.workflows.language.limits import USUAL_PRIORITY
 from nexusflow.workflows.messaging.publish import messages_in, publish
 from nexusflow.workflows.rows import statements
 from nexusflow.workflows.rows.counters import count, count_run
@@ -35,15 +38,19 @@ BACKLOG_SECONDS = 0.1
 PARTITIONS_AHEAD_MONTHS = 3
 PARTITION_CHECK_SECONDS = 3600.0
 CANCEL_GRACE_SECONDS = 5.0
+USUAL = timedelta(minutes=USUAL_PRIORITY)
 
-# Round robin over tenants: each tenant's first waiting segment comes before any tenant's second. Only so many are
-# published ahead of their claims that a queue stays shallow, and a late-comer does not wait behind a flood. Older runs
-# come first: what has begun ends before more begins.
+# In turn over tenants, by their weights: of equal ones each one's first waiting segment comes before any one's second.
+# Only so many are published ahead of their claims that a queue stays shallow, and a late-comer does not wait behind a
+# flood. Older runs come first: what has begun ends before more begins; a priority makes a run older, or younger.
 DUE = sa.text("""
 WITH waiting AS (
-    SELECT run_id, segment, item, lo, queue, due_at,
-           row_number() OVER (PARTITION BY queue, tenant_id ORDER BY run_id, due_at) AS turn
-    FROM segments WHERE state = 'ready' AND published_at IS NULL AND due_at <= now()),
+    SELECT s.run_id, s.segment, s.item, s.lo, s.queue, s.due_at,
+           row_number() OVER (PARTITION BY s.queue, s.tenant_id
+                              ORDER BY coalesce(uuid_floor(a.turn + :usual), s.run_id), s.run_id, s.due_at)
+           / t.weight::float8 AS turn
+    FROM segments s JOIN tenants t ON t.id = s.tenant_id LEFT JOIN admissions a ON a.run_id = s.run_id
+    WHERE s.state = 'ready' AND s.published_at IS NULL AND s.due_at <= now()),
 admitted AS (
     SELECT w.*, row_number() OVER (PARTITION BY queue ORDER BY turn, due_at) AS place FROM waiting w
     ORDER BY place LIMIT :batch),
@@ -120,7 +127,7 @@ QUEUE_TIMEOUTS = sa.text("""
 UPDATE runs SET ending = 'timed_out', ending_at = now(), cause = 'platform',
     error = '{"code": "QUEUE_TIMED_OUT", "message": "The run did not start within its queue_timeout.",
               "cause": "platform",
-              "hint": "Scale up the workers, raise the workflow''s `queue_timeout`, or start fewer runs."}'::jsonb
+              "hint": "Scale up the workers, raise its limits or its `queue_timeout`, or start fewer runs."}'::jsonb
 WHERE start_by < now() AND status = 'queued' AND finished_at IS NULL AND ending IS NULL
 """)
 
@@ -175,6 +182,7 @@ class Dispatcher:
         self._spare_the_living()
         self._next_partitions = 0.0
         self._ticker = Ticker()
+        self.admitter = Admitter()
 
     def step(self) -> Pass:
         """Publish what is due and, when it is time, sweep. Raises ClusterUnusable while the database is away."""
@@ -190,12 +198,15 @@ class Dispatcher:
 
     def _step(self) -> Pass:
         recovered = finished = 0
-        published = self._publish(DUE, {"batch": BATCH, "window": WINDOW})
+        has_more = self.admitter.step()
+        published = self._publish(DUE, {"batch": BATCH, "window": WINDOW, "usual": USUAL})
         count("ticks", self._ticker.step())
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + get_settings().sweep_seconds
             recovered, finished = self._sweep()
+            self.admitter.sweep()
+            has_more = self.admitter.step()
         if now >= self._next_partitions:
             self._next_partitions = now + PARTITION_CHECK_SECONDS
             with control_session() as connection:
@@ -206,7 +217,7 @@ class Dispatcher:
         if soon is not None and soon <= 0:
             soon = 0.0 if published == BATCH else BACKLOG_SECONDS
         tick = self._ticker.look_in(None if due.tick is None else float(due.tick), due.has_open_ticks)
-        waits = [each for each in (soon, tick) if each is not None]
+        waits = [each for each in (soon, tick, 0.0 if has_more else None) if each is not None]
         return Pass(published, recovered, finished, min(waits, default=None))
 
     def _sweep(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from nexusflow.workflows.language import (
     checks_control,
     checks_expressions,
     checks_graph,
+    checks_limits,
     checks_triggers,
 )
 from nexusflow.workflows.language.checking import Checking, JqChecker, Limits
@@ -51,6 +52,8 @@ RULES: tuple[Rule, ...] = (
     checks_actions.check_input_schema,
     checks_triggers.check_triggers,
     checks_triggers.check_trigger_inputs,
+    checks_limits.check_limits,
+    checks_limits.check_keys,
 )
 
 

@@ -48,7 +48,7 @@ def check_conditions(checking: Checking) -> Iterator[Problem]:
 
 def check_references(checking: Checking) -> Iterator[Problem]:
     """References to what does not exist or is not seen from there."""
-    inputs = _closed_inputs(checking.document.data)
+    inputs = closed_inputs(checking.document.data)
     elsewhere = {step.id: step for step in every_step(checking.outline) if step.id}
     for site in every_site(checking.outline):
         for reference in references(site.value):
@@ -58,7 +58,7 @@ def check_references(checking: Checking) -> Iterator[Problem]:
                 yield checking.document.problem(pointer, *found, offset=reference.offset)
 
 
-def _closed_inputs(data: Any) -> list[str] | None:
+def closed_inputs(data: Any) -> list[str] | None:
     """The names of a run's inputs, where the definition allows no others."""
     schema: Any = data
     for word in ("input", "schema"):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from nexusflow.workflows.language.limits import USUAL_PRIORITY, Concurrencies, Debounce, Priority, Rate
 from nexusflow.workflows.language.words import (
     ID_PATTERN,
     NAME_PATTERN,
@@ -330,6 +331,16 @@ class Definition(Word):
     """The longest time for a whole run: `1h`, `2d`, …"""
     queue_timeout: Duration | None = None
     """The longest time until a run starts; one that still waits in the queue then is given up."""
+    concurrency: Concurrencies | None = None
+    """How many runs may run at the same time: one limit, or a list of up to five."""
+    rate: Rate | None = None
+    """How many runs may begin within a time."""
+    debounce: Debounce | None = None
+    """Of runs that come close together only the last one runs."""
+    singleton: Truth = False
+    """true: there is never more than one run; a start while it lives answers with that run."""
+    priority: Priority = USUAL_PRIORITY
+    """Which of the runs that wait come first: 0 (last) to 9, or an expression. Each minute of waiting counts as one."""
     on_error: Literal["fail", "continue"] = "fail"
     """What a step's failure does where the step itself does not say."""
     steps: tuple[Step, ...] = Field(min_length=1)

@@ -10,7 +10,7 @@ from nexusflow.errors import Problem
 from nexusflow.pointers import child
 from nexusflow.suggestions import closest, hint_for, one_of
 from nexusflow.workflows.language import definition as language
-from nexusflow.workflows.language import words
+from nexusflow.workflows.language import limits, words
 from nexusflow.workflows.language.document import Document
 
 _FORMS: dict[str, type[BaseModel]] = {
@@ -31,6 +31,9 @@ _HOLDERS: dict[str, type[BaseModel]] = {
     "finally": language.Finally,
     "compensate": words.Compensation,
     "input": language.InputSpec,
+    "concurrency": limits.Concurrency,
+    "rate": limits.Rate,
+    "debounce": limits.Debounce,
 }
 _WITHS: dict[str, type[BaseModel]] = {
     "foreach": language.ForeachWith,
@@ -43,8 +46,9 @@ _LISTED: dict[str, type[BaseModel]] = {
     "cases": language.Case,
     "catch": language.Catch,
     "retry": words.Retry,
+    "concurrency": limits.Concurrency,
 }
-_LISTED_NAMES = {"triggers": "trigger", "cases": "case", "catch": "catch", "retry": "rule"}
+_LISTED_NAMES = {"triggers": "trigger", "cases": "case", "catch": "catch", "retry": "rule", "concurrency": "limit"}
 _SCOPE_WORDS = frozenset({"steps", "cases", "default", "output", "catch", "finally", "until"})
 _ACTION_WORDS = frozenset({"retry", "timeout", "connection", "cache", "idempotency"})
 _OTHER_NAMES = {
@@ -55,7 +59,9 @@ _OTHER_NAMES = {
     "times": "max_iterations", "max": "max_iterations", "limit": "max_iterations", "interval": "delay",
     "seconds": "duration", "batch_size": "batch", "chunk": "batch", "sleep": "duration", "for": "duration",
     "at": "until", "codes": "errors", "outputs": "output", "else": "default", "credentials": "connection",
-    "title": "name", "on": "triggers",
+    "title": "name", "on": "triggers", "overflow": "when_full", "strategy": "when_full", "group": "key", "by": "key",
+    "window": "per", "period": "per", "every": "per", "max_concurrency": "concurrency", "parallel": "concurrency",
+    "rate_limit": "rate", "throttle": "rate", "unique": "singleton",
 }  # fmt: skip
 _WANTED: dict[str, tuple[str, str]] = {
     "name": ("letters a-z, digits and - (at most 100)", ""),
@@ -85,7 +91,6 @@ _WANTED: dict[str, tuple[str, str]] = {
     "code": ("an error's code: letters A-Z, digits and _", ""),
     "workflow": ("a workflow's name: letters a-z, digits and -", ""),
     "version": ("a version's number", "Leave it out for the one that is published."),
-    "wait": ("true or false", ""),
     "idempotency": ("a text with an expression", 'Write it like "order-${{ input.order }}".'),
     "duration": ("a duration, or an expression that gives one", "Write it like 15m."),
     "default": ("a mapping with steps", ""),
@@ -95,6 +100,13 @@ _WANTED: dict[str, tuple[str, str]] = {
     ),
     "cron": ("text of five fields", 'Write it like "0 7 * * 1-5", with the quotes.'),
     "interval": ("a duration", "Write it like 15m."),
+    "concurrency": ("a mapping with limit, key and when_full, or a list of those", "Write it like {limit: 5}."),
+    "rate": ("a mapping with limit and per", "Write it like {limit: 100, per: 1m}."),
+    "debounce": ("a mapping with wait", "Write it like {wait: 5s}."),
+    "key": ("text with an expression", 'Write it like "${{ input.customer }}".'),
+    "priority": ("a whole number from 0 to 9, or an expression that gives one", ""),
+    "per": ("a duration", "Write it like 1m."),
+    "wait": ("a duration", "Write it like 5s."),
 }
 _KINDS = {
     "string_type": "text", "int_type": "a whole number", "bool_type": "true or false", "tuple_type": "a list",
@@ -111,6 +123,9 @@ _MISSING = {
     "cases": "Add at least one case, with when and steps.",
     "workflow": "Name the workflow to run: with: {workflow: invoice}.",
     "until": 'Say when it ends, such as until: "${{ steps.poll.output.ready }}".',
+    "limit": "Say how many, such as limit: 5.",
+    "per": "Say in which time, such as per: 1m.",
+    "wait": "Say how long, such as wait: 5s.",
 }
 _VERSION_HINT = 'Write nexusflow: "1" (with the quotes).'
 
@@ -140,7 +155,7 @@ def _path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
             continue
         path.append(part)
         is_step = isinstance(part, int) and len(path) > 1 and path[-2] == "steps"
-        skip = is_step or part in ("join", "when", "items", "retry", "until")
+        skip = is_step or part in ("join", "when", "items", "retry", "until", "concurrency", "priority")
     return tuple(path)
 
 
@@ -153,6 +168,9 @@ def _translate(
     if path[:1] == ("triggers",) and len(path) == 2:
         message = f"A trigger is {_shown(details['input'])}; it must be a mapping."
         return document.problem(pointer, "WRONG_TYPE", message, _WANTED["triggers"][1])
+    if path[:1] == ("concurrency",) and len(path) == 2 and isinstance(word, int):
+        message = f"A limit is {_shown(details['input'])}; it must be a mapping."
+        return document.problem(pointer, "WRONG_TYPE", message, _WANTED["concurrency"][1])
     if path[:1] == ("triggers",) and len(path) > 2:
         if isinstance(holder, Mapping) and _text(holder, "type") not in ("", "schedule"):
             return None  # The type is the problem; the checks name it.
@@ -233,6 +251,8 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
     subject = f"'{word}'" if isinstance(word, str) and word else "a step" if isinstance(word, int) else "the definition"
     is_shown = f"{subject} is {_shown(value)}"
     wanted, hint = _WANTED.get(str(word), ("", ""))
+    if (word, kind) == ("wait", "bool_type"):
+        wanted, hint = _KINDS[kind], ""  # a call's, not a debounce's
     if isinstance(value, str) and "${{" in value:
         hint = _CALLED_HINT if word == "workflow" else _EXPRESSIONS_HINT
         return "WRONG_VALUE", f"{subject} holds an expression, which it cannot.", hint

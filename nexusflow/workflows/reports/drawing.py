@@ -1,7 +1,7 @@
 """The plan for people and programs: ``nexusflow compile FILE --format text|json|mermaid|canvas``."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from nexusflow.workflows.messaging.canvas import signatures
@@ -18,24 +18,29 @@ _ID = "0" * 36
 """Stands for a tenant and a run, so that the canvas drawn is as long as a real one."""
 
 
-def draw(plan: Plan, form: DrawingFormat, name: str = "workflow") -> str:
-    """The plan as an outline (text), as it is stored (json), as a picture (mermaid) or as Celery objects (canvas)."""
+def draw(plan: Plan, form: DrawingFormat, name: str = "workflow", limits: Sequence[str] = ()) -> str:
+    """The plan as an outline (text), as it is stored (json), as a picture (mermaid) or as Celery objects (canvas).
+
+    ``limits``: what bounds its runs, one line each.
+    """
     match form:
         case "text":
-            return draw_text(plan, name)
+            return draw_text(plan, name, limits)
         case "json":
             return json.dumps(plan.to_json(), indent=2, ensure_ascii=False) + "\n"
         case "mermaid":
-            return draw_mermaid(plan, name)
+            return draw_mermaid(plan, name, limits)
         case "canvas":
             return draw_canvas(plan, name)
 
 
-def draw_text(plan: Plan, name: str = "workflow") -> str:
+def draw_text(plan: Plan, name: str = "workflow", limits: Sequence[str] = ()) -> str:
     """An outline: scopes, their stages, the steps of each segment, its queue, and what each stage waits for."""
     lines: list[str] = []
     for scope in plan.scopes.values():
         lines += ["", _title(plan, scope, name)]
+        if scope.kind == "workflow":
+            lines += [f"{_UNIT}before it begins: {each}" for each in limits]
         for stage in plan.stages[scope.path]:
             first = plan.segments[heads(stage)[0]]
             lines.append(f"{_UNIT}{_start_of(plan, first)}:")

@@ -5,7 +5,7 @@ A hexagon is a gate: a join that no chord can say. A rhombus is the condition of
 tried a way leads to each catch, because any of its steps may be the one that fails.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, pairwise
 
 from nexusflow.workflows.language.definition import CONTROL_TYPES
@@ -37,10 +37,11 @@ _ESCAPES = str.maketrans(
 )
 
 
-def draw_mermaid(plan: Plan, name: str = "workflow") -> str:
-    """The flowchart, as the text of a Mermaid block."""
+def draw_mermaid(plan: Plan, name: str = "workflow", limits: Sequence[str] = ()) -> str:
+    """The flowchart, as the text of a Mermaid block. ``limits``: what bounds its runs, drawn before the first steps."""
     picture = _Picture(plan)
-    body = ["flowchart TB", *picture.scope("", name, 1), *picture.edges, _CLASSES, *picture.classes()]
+    body = ["flowchart TB", *picture.turn(limits), *picture.scope("", name, 1), *picture.edges, _CLASSES]
+    body += picture.classes()
     return "\n".join(body) + "\n"
 
 
@@ -61,6 +62,13 @@ class _Picture:
         self._open = {path: box for path, box in self._box.items() if plan.steps[path].spec["type"] in CONTROL_TYPES}
         for number, path in enumerate(self._open):
             self._box[path] = f"d{number}"
+
+    def turn(self, limits: Sequence[str]) -> Iterator[str]:
+        """What a run waits for before its first steps."""
+        if limits:
+            yield f"    turn{{{{{_label(*limits)}}}}}:::gate"
+            for entry in self._plan.scopes[""].entries:
+                self._edge("turn", f"s{entry}", ".")
 
     def scope(self, path: str, title: str, level: int) -> Iterator[str]:
         """A scope's frame with everything inside; its edges are kept for later."""

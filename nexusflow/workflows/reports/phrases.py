@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from nexusflow.workflows.language.definition import Definition
+from nexusflow.workflows.language.limits import USUAL_PRIORITY, Concurrency
 from nexusflow.workflows.planning.graph import BODY, FINALLY
 
 LETTERS = 60
@@ -100,3 +102,37 @@ def branch_name(path: str) -> str:
     """A branch of a switch for people, by its scope's path: ``case 1``, ``default``."""
     name = path.rpartition("/")[2]
     return name if name == "default" else f"case {int(name) + 1}"
+
+
+_WHEN_FULL = {
+    "queue": "others wait",
+    "refuse": "others are refused",
+    "replace": "the oldest makes way",
+    "reuse": "a start gets the one that is there",
+}
+
+
+def limits(definition: Definition) -> list[str]:
+    """What bounds the runs of a workflow, one line a limit."""
+    given = definition.concurrency or ()
+    concurrencies = [given] if isinstance(given, Concurrency) else list(given)
+    if definition.singleton:
+        concurrencies.append(Concurrency(limit=1, when_full="reuse"))
+    lines = [
+        f"at most {_runs(each.limit)} at once{_of(each.key)}, {_WHEN_FULL[each.when_full]}" for each in concurrencies
+    ]
+    if (rate := definition.rate) is not None:
+        lines.append(f"at most {_runs(rate.limit)} in {written_duration(rate.per)}{_of(rate.key)}")
+    if (debounce := definition.debounce) is not None:
+        lines.append(f"the last run within {written_duration(debounce.wait)}{_of(debounce.key)}")
+    if definition.priority != USUAL_PRIORITY:
+        lines.append(f"priority {formula(definition.priority)}")
+    return lines
+
+
+def _of(key: str | None) -> str:
+    return f" of each {formula(key)}" if key is not None else ""
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number:,} runs"

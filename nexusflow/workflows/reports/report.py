@@ -6,7 +6,7 @@ as sensitive in the input is masked in all of it.
 
 import datetime
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from nexusflow.schemas import mask
 from nexusflow.workflows.reports.redaction import Redaction, redaction_of
 from nexusflow.workflows.reports.report_rows import read_records
 from nexusflow.workflows.reports.report_steps import StepReport, derive_steps
+from nexusflow.workflows.reports.turn import Turn, read_turn
 from nexusflow.workflows.rows import values
 from nexusflow.workflows.rows.plans import plan_of
 from nexusflow.workflows.rows.states import RUN_TERMINAL
@@ -51,6 +52,7 @@ class RunSummary:
     ``ending``: the bad end it is on its way to, while its last steps finish. ``cause``: who has to act (user,
     provider, platform). ``seconds``: since it was accepted, or in all. ``parent``: ``{run_id, step, item}`` of the step
     that called it. ``mock``: it was started with its steps' mocks.
+    ``waits_for``: why it has not begun yet.
     """
 
     id: str
@@ -70,6 +72,7 @@ class RunSummary:
     trigger: str = "cli"
     parent: dict[str, Any] | None = None
     mock: bool = False
+    waits_for: Turn | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -126,9 +129,17 @@ def _read(tenant: str, run: str, *, with_data: bool, whole: bool = False) -> Run
     show = values.whole if whole else values.shown
     given, output = (show(tenant, head.get(name), head.get(f"{name}_at")) for name in ("input", "output"))
     summary = _summary(head, redaction, given, output)
+    if summary.status == "queued" and summary.ending is None:
+        summary = replace(summary, waits_for=_turn(tenant, run, summary.workflow))
     return RunReport(
         summary, derive_steps(plan, redaction.records(records), is_over=summary.is_terminal, mock=summary.mock), version
     )
+
+
+def _turn(tenant: str, run: str, workflow: str) -> Turn | None:
+    """What the run waits for, without what is sensitive in its keys."""
+    turn = read_turn(tenant, run, workflow)
+    return turn and replace(turn, message=redaction_of(tenant, run).value(turn.message))
 
 
 def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any) -> RunSummary:

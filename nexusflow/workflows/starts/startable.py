@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from nexusflow.workflows.engine.consequences import patience
 from nexusflow.workflows.planning.plan import Plan
 from nexusflow.workflows.rows.values import RecentlyUsed
 from nexusflow.workflows.saved.versions import Version, no_version, unknown_workflow
+from nexusflow.workflows.starts.limits import WORDS, Limits
 
 CACHE_BYTES = 32 * 1024 * 1024
 """Of versions as Python's objects, taken for seven times their schemas' JSON."""
@@ -23,7 +24,10 @@ CURRENT = 10_000
 _RESOLVE = sa.text("""
 SELECT w.status, v.id, v.number, v.config -> 'input' -> 'schema' AS schema,
        CAST(v.config ->> 'timeout' AS float8) AS timeout,
-       CAST(v.config ->> 'queue_timeout' AS float8) AS queue_timeout, v.plan
+       CAST(v.config ->> 'queue_timeout' AS float8) AS queue_timeout, v.plan,
+       jsonb_build_object('concurrency', v.config -> 'concurrency', 'rate', v.config -> 'rate', 'debounce',
+                          v.config -> 'debounce', 'singleton', v.config -> 'singleton', 'priority',
+                          v.config -> 'priority') AS limits
 FROM workflows w LEFT JOIN workflow_versions v ON v.workflow_id = w.id
     AND v.number = coalesce(CAST(:number AS numeric), w.published_version,
                             (SELECT max(n.number) FROM workflow_versions n WHERE n.workflow_id = w.id))
@@ -42,6 +46,7 @@ class Startable:
     queue_timeout: float | None
     entries: str
     calls: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
 
 class _Seen:
@@ -84,6 +89,7 @@ def remember(tenant: str, version: Version) -> None:
         asked.queue_timeout,
         entries,
         version.plan.calls,
+        Limits.of(asked.model_dump(mode="json", include=set(WORDS))),
     )
     _seen.put(tenant, version.workflow, startable, is_current=False)
 
@@ -111,6 +117,7 @@ def resolve(connection: sa.Connection, tenant: str, workflow: str, number: int |
         found.queue_timeout,
         entries_of(plan),
         plan.calls,
+        Limits.of(found.limits),
     )
     _seen.put(tenant, workflow, startable, is_current=number is None)
     return startable

@@ -14,13 +14,15 @@ import psycopg
 import sqlalchemy as sa
 import uuid_utils
 
-from nexusflow.db.session import AWAY, tenant_pipeline, tenant_session, unusable
-from nexusflow.errors import ClusterUnusable, Conflict, InvalidInput, NotFound, Problem
+from nexusflow.db.session import AWAY, DATABASE_DOWN, tenant_pipeline, tenant_session, unusable
+from nexusflow.errors import ClusterUnusable, Conflict, InvalidInput, NotFound, Problem, QueueFull
 from nexusflow.pointers import child
+from nexusflow.settings import get_settings
 from nexusflow.workflows.rows.paging import is_id
 from nexusflow.workflows.rows.statements import WAKE
 from nexusflow.workflows.rows.values import stored
 from nexusflow.workflows.saved.versions import unknown_workflow
+from nexusflow.workflows.starts.admission import ADMIT, Chosen, admission, answer_of, choose, queue_full, supersede
 from nexusflow.workflows.starts.idempotency import check_key, fingerprint, once, recall
 from nexusflow.workflows.starts.run_input import NOT_FITTING, checked_input, checked_value
 from nexusflow.workflows.starts.startable import Startable, recall_version, remember, resolve
@@ -33,14 +35,26 @@ _TRIES = 5
 
 __all__ = ["MAX_BATCH", "Started", "Trigger", "checked_input", "once", "remember", "start_runs"]
 
-# Nothing is inserted unless the workflow may still be started so, and nobody used the key: then nothing is locked.
+# Nothing is inserted unless the workflow may still be started so, nobody used the key, and the tenant's queue has room:
+# then nothing is locked. A run with limits waits without segments until it is admitted.
 START_RUNS = """
 WITH caller AS (
     -- Locked until the child is there: who ends the caller meanwhile waits, and then finds the child to cancel.
     SELECT FROM runs p WHERE p.id = %(parent)s::uuid AND p.ending IS NULL AND p.finished_at IS NULL FOR SHARE),
+given AS (
+    SELECT * FROM jsonb_to_recordset(%(runs)s::jsonb)
+        AS g(id uuid, input jsonb, input_at text, priority int, wait float8, slots jsonb)),
+queue AS (
+    SELECT %(limited)s OR (%(segment)s::int IS NULL AND coalesce(t.max_running, %(max_running)s::int) > 0) AS limited,
+           %(segment)s::int IS NOT NULL OR coalesce(t.max_queued, %(max_queued)s::int) = 0
+           OR coalesce(t.max_queued, %(max_queued)s::int) >= (
+                SELECT %(count)s + count(*) FROM (
+                    SELECT FROM runs r WHERE r.tenant_id = t.id AND r.finished_at IS NULL AND r.status = 'queued'
+                    LIMIT coalesce(t.max_queued, %(max_queued)s::int)) AS queued) AS has_room
+    FROM tenants t WHERE t.id = %(tenant)s),
 workflow AS (
-    SELECT w.id FROM workflows w
-    WHERE w.id = %(workflow)s AND w.deleted_at IS NULL AND w.status <> 'archived'
+    SELECT w.id, queue.limited FROM workflows w, queue
+    WHERE w.id = %(workflow)s AND w.deleted_at IS NULL AND w.status <> 'archived' AND queue.has_room
       AND (%(parent)s::uuid IS NULL OR EXISTS (SELECT FROM caller))
       AND (%(asked)s OR %(number)s = coalesce(w.published_version,
             (SELECT max(v.number) FROM workflow_versions v WHERE v.workflow_id = w.id)))),
@@ -51,32 +65,52 @@ taken AS (
     RETURNING true),
 made AS (
     INSERT INTO runs (id, tenant_id, workflow_id, version_id, input, input_at, trigger, request_key, deadline, start_by,
-                      parent_run, parent_step, parent_item, parent_segment, parent_queue, depth, pins, mock)
+                      parent_run, parent_step, parent_item, parent_segment, parent_queue, depth, pins, mock, limited)
     SELECT g.id, %(tenant)s, workflow.id, %(version)s, g.input, g.input_at, %(trigger)s, %(key)s::text,
            now() + make_interval(secs => %(timeout)s::float8),
            now() + make_interval(secs => %(queue_timeout)s::float8),
-           %(parent)s::uuid, %(parent_step)s::text, %(parent_item)s::text, %(parent_segment)s::int,
+           %(parent)s::uuid, %(parent_step)s::text, %(parent_item)s::text, %(segment)s::int,
            %(parent_queue)s::text, %(depth)s::int,
            CASE WHEN %(calls)s::text[] IS NOT NULL THEN (
                 SELECT coalesce(jsonb_object_agg(c.name, CASE WHEN c.id = workflow.id THEN %(number)s::int
                     ELSE coalesce(c.published_version, (SELECT max(v.number) FROM workflow_versions v
                                                         WHERE v.workflow_id = c.id)) END), '{}'::jsonb)
                 FROM workflows c WHERE c.name = ANY(%(calls)s::text[]) AND c.deleted_at IS NULL) END,
-           %(mock)s::bool
-    FROM workflow, jsonb_to_recordset(%(runs)s::jsonb) AS g(id uuid, input jsonb, input_at text)
+           %(mock)s::bool, workflow.limited
+    FROM workflow, given g
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM taken)
-    RETURNING id),
+    RETURNING id, limited),
 first AS (
     INSERT INTO segments (run_id, segment, tenant_id, queue, patience)
     SELECT made.id, e.segment, %(tenant)s, e.queue, e.patience
-    FROM made, jsonb_to_recordset(%(entries)s::jsonb) AS e(segment int, queue text, patience float8)),
+    FROM made, jsonb_to_recordset(%(entries)s::jsonb) AS e(segment int, queue text, patience float8)
+    WHERE NOT made.limited),
+waiting AS (
+    INSERT INTO admissions (run_id, tenant_id, workflow_id, turn, asked_at, ready_at, entries, called)
+    SELECT made.id, %(tenant)s, %(workflow)s, statement_timestamp() - make_interval(mins => g.priority),
+           statement_timestamp(), statement_timestamp() + make_interval(secs => g.wait), %(entries)s::jsonb,
+           %(segment)s::int IS NOT NULL
+    FROM made JOIN given g USING (id) WHERE made.limited),
+taking AS (
+    INSERT INTO slots (run_id, number, tenant_id, kind, scope, key, most, seconds, when_full, turn)
+    SELECT made.id, s.number, %(tenant)s, s.kind, s.scope, s.key, s.most, s.seconds, s.when_full,
+           statement_timestamp() - make_interval(mins => g.priority)
+    FROM made JOIN given g USING (id), jsonb_to_recordset(g.slots) AS s(number int, kind text, scope text, key text,
+        most int, seconds float8, when_full text)
+    WHERE made.limited),
 told AS (
     INSERT INTO run_events (run_id, tenant_id, type) SELECT id, %(tenant)s, 'run.accepted' FROM made)
-SELECT count(*) FROM made
+SELECT (SELECT count(*) FROM made), limited, has_room FROM queue
 """
 
 _LIVES = sa.text("SELECT FROM runs WHERE id = :run AND ending IS NULL AND finished_at IS NULL")
-_IS_THERE = sa.text("SELECT FROM runs WHERE id = :run")
+_IS_THERE = sa.text("SELECT FROM runs WHERE id = ANY(CAST(:runs AS uuid[])) LIMIT 1")
+
+# A request that starts nothing, because all it asks for is there, is kept under its key like any other.
+KEEP_ANSWER = """
+INSERT INTO idempotency_keys (tenant_id, key, fingerprint, answer)
+VALUES (%(tenant)s, %(key)s, %(mark)s, %(answer)s::jsonb) ON CONFLICT DO NOTHING
+"""
 
 # Who notifies holds a lock of the whole server until its commit is done: so it is a transaction that waits for no disk.
 WAKE_UNWAITED = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('nexusflow_work', '')"
@@ -84,7 +118,10 @@ WAKE_UNWAITED = "SELECT set_config('synchronous_commit', 'off', true), pg_notify
 
 @dataclass(frozen=True)
 class Started:
-    """The runs of one request, in its order. ``replayed``: an earlier request under this key has started them."""
+    """The runs of one request, in its order.
+
+    ``replayed``: an earlier request has started them all: one under this key, or (`singleton`) any.
+    """
 
     run_ids: list[str]
     replayed: bool = False
@@ -124,7 +161,8 @@ def start_runs(
 
     ``version``: default the published one, else the newest. ``batch``: problems point into the list of inputs.
     ``parent``: the step that calls; where its run is ending, none is started. ``mock``: with the steps' mocks.
-    Raises InvalidInput, NotFound, Conflict (archived, or the key belongs to another request), ClusterUnusable.
+    Raises InvalidInput, NotFound, Conflict (archived, refused by a limit, or the key belongs to another request),
+    QueueFull, ClusterUnusable.
     """
     _check_size(inputs)
     if not is_id(workflow_id):
@@ -159,6 +197,7 @@ class _Start:
         self.parent: Parent | None = None
         self.mock = False
         self.runs = [str(uuid_utils.uuid7()) for _ in inputs]
+        self.chosen = Chosen(self.runs, set(self.runs))
 
     def perform(self) -> Started:
         """Start with the version last seen; look again where it is no longer the one to start."""
@@ -168,12 +207,12 @@ class _Start:
                 startable = known or self._resolve()
                 known = None
                 if self._insert(startable):
-                    return Started(self.runs)
+                    return Started(self.chosen.ids, replayed=not self.chosen.new)
                 if (before := self._replay()) is not None:
                     return before
                 if self.parent is not None and self._is_orphan(self.parent.run):
                     return Started([])
-        except (InvalidInput, NotFound, Conflict):
+        except (InvalidInput, NotFound, Conflict, QueueFull):
             # What came in time before is answered as it was then, whatever has become of the workflow.
             if (before := self._replay()) is not None:
                 return before
@@ -204,29 +243,71 @@ class _Start:
 
     def _insert(self, startable: Startable) -> bool:
         """Whether the runs are there: not if the workflow may not be started so, or the key was there before."""
-        values = self._values(startable)
+        rows = self._rows(startable)
         if self.connection is not None:
-            return bool(self._in_transaction(self.connection, values))
+            return self._in_transaction(self.connection, startable, rows)
+        if startable.limits.are_exclusive:
+            return self._exclusively(startable, rows)
+        values = self._values(startable, rows)
         with unusable():
             try:
                 return self._in_one_trip(values)
             except AWAY:
                 return self._again(values)
 
-    def _in_transaction(self, connection: sa.Connection, values: dict[str, Any]) -> int:
-        count: int = connection.exec_driver_sql(START_RUNS, values).scalar_one()
+    def _exclusively(self, startable: Startable, rows: list[dict[str, Any]]) -> bool:
+        """As ``_in_one_trip``, but with a look at other runs between."""
+        try:
+            with tenant_session(self.tenant) as connection:
+                return self._in_transaction(connection, startable, rows)
+        except ClusterUnusable:
+            if self._is_done():  # or its connection had been idle since before a restart
+                return True
+            with tenant_session(self.tenant) as connection:
+                return self._in_transaction(connection, startable, rows)
+
+    def _in_transaction(self, connection: sa.Connection, startable: Startable, rows: list[dict[str, Any]]) -> bool:
+        is_exclusive = startable.limits.are_exclusive
+        if is_exclusive:
+            self.chosen = choose(connection, self.tenant, rows)
+            rows = [row for row in rows if row["id"] in self.chosen.new]
+        values = self._values(startable, rows)
+        if not rows:
+            if resolve(connection, self.tenant, self.workflow, self.version).id != startable.id:
+                return False
+            return self.key is None or connection.exec_driver_sql(KEEP_ANSWER, values).rowcount == 1
+        count, is_limited, has_room = connection.exec_driver_sql(START_RUNS, values).first() or (0, False, True)
+        if not has_room:
+            raise queue_full(connection, self.tenant, len(rows))
+        if count and is_exclusive:
+            supersede(connection, self.tenant, rows)
+        if count and is_limited:
+            connection.exec_driver_sql(ADMIT, admission(self.tenant, [row["id"] for row in rows]))
         if count:
             connection.exec_driver_sql(WAKE)
-        return count
+        return bool(count)
 
     def _in_one_trip(self, values: dict[str, Any]) -> bool:
         with tenant_pipeline(self.tenant) as pipeline:
             pipeline.begin()
-            count = pipeline.run(START_RUNS, values)
+            outcome = pipeline.run(START_RUNS, values)
             pipeline.commit()
             pipeline.run(WAKE_UNWAITED, {})
-        (number,) = count.fetchone() or (0,)
-        return bool(number)
+        count, is_limited, has_room = outcome.fetchone() or (0, False, True)
+        if not has_room:
+            with tenant_session(self.tenant) as connection:
+                raise queue_full(connection, self.tenant, len(self.runs))
+        if count and is_limited:
+            self._admit()
+        return bool(count)
+
+    def _admit(self) -> None:
+        """Let those begin that need not wait. Losing this only leaves them to the dispatcher."""
+        with contextlib.suppress(*DATABASE_DOWN), tenant_pipeline(self.tenant) as pipeline:
+            pipeline.begin(synchronous=False)
+            pipeline.run(ADMIT, admission(self.tenant, self.runs))
+            pipeline.commit()
+            pipeline.run(WAKE_UNWAITED, {})
 
     def _again(self, values: dict[str, Any]) -> bool:
         """A connection broke, perhaps one that had been idle since before a restart; the ids tell what has happened."""
@@ -240,9 +321,9 @@ class _Start:
     def _is_done(self) -> bool:
         """Whether the runs are there: the workflow may have been changed since they were started."""
         with tenant_session(self.tenant) as connection:
-            return connection.execute(_IS_THERE, {"run": self.runs[0]}).first() is not None
+            return connection.execute(_IS_THERE, {"runs": sorted(self.chosen.new)}).first() is not None
 
-    def _values(self, startable: Startable) -> dict[str, Any]:
+    def _rows(self, startable: Startable) -> list[dict[str, Any]]:
         rows = []
         for run, value in zip(self.runs, self._checked(startable), strict=True):
             if self.connection is None:
@@ -250,7 +331,15 @@ class _Start:
             else:
                 # A storage is not waited for in a transaction; an input that stands in a definition is never huge.
                 inline, kept_at = orjson.dumps(value).decode(), None
-            rows.append({"id": run, "input": inline and orjson.Fragment(inline), "input_at": kept_at})
+            row = {"id": run, "input": inline and orjson.Fragment(inline), "input_at": kept_at}
+            place = startable.limits.place(self.workflow, value)
+            if self.parent is not None:
+                for slot in place["slots"]:  # what is called can be no other run, and may not end the one that calls it
+                    slot["when_full"] = "queue" if slot["when_full"] in ("replace", "reuse") else slot["when_full"]
+            rows.append(row | place)
+        return rows
+
+    def _values(self, startable: Startable, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "tenant": self.tenant,
             "workflow": self.workflow,
@@ -262,8 +351,12 @@ class _Start:
             "trigger": self.trigger,
             "key": self.key,
             "mark": self.mark,
-            "answer": orjson.dumps({"run_ids": self.runs}).decode(),
+            "answer": answer_of(self.chosen.ids),
             "runs": orjson.dumps(rows).decode(),
+            "count": len(rows),
+            "limited": startable.limits.are_there,
+            "max_running": get_settings().max_running_runs,
+            "max_queued": get_settings().max_queued_runs,
             "entries": startable.entries,
             "mock": self.mock,
             "calls": list(startable.calls) or None,
@@ -276,7 +369,7 @@ class _Start:
             "parent": parent and parent.run,
             "parent_step": parent and parent.step,
             "parent_item": parent and parent.item,
-            "parent_segment": parent and parent.segment,
+            "segment": parent and parent.segment,
             "parent_queue": parent and parent.queue,
             "depth": parent.depth if parent is not None else 0,
         }

@@ -26,6 +26,10 @@ INSERTS = {
     " VALUES (%(id)s, now(), %(tenant)s, %(parent)s)",
     "object_chunks": "INSERT INTO object_chunks (key, number, tenant_id, data)"
     " VALUES (%(name)s, %(number)s, %(tenant)s, 'x')",
+    "admissions": "INSERT INTO admissions (run_id, tenant_id, workflow_id, turn, entries)"
+    " VALUES (%(id)s, %(tenant)s, %(parent)s, now(), '[]')",
+    "slots": "INSERT INTO slots (run_id, number, tenant_id, kind, scope, most, turn)"
+    " VALUES (%(id)s, 0, %(tenant)s, 'concurrency', %(name)s, 1, now())",
     "segments": "INSERT INTO segments (run_id, segment, tenant_id, queue) VALUES (%(id)s, 0, %(tenant)s, 'workflow')",
 }
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
+from nexusflow.operations.tenants import limit_tenant, list_tenants
 from nexusflow.workflows.reports.listing import list_runs
 from nexusflow.workflows.reports.report import read_run
 from nexusflow.workflows.saved.library import publish_workflow
@@ -220,3 +222,38 @@ def test_each_call_starts_one_run_whatever_dies(
         assert len(below) == len(set(below)) == 12
         for each in tree(cluster, run):
             assert each.status == "succeeded"
+
+
+def test_a_child_never_waits_for_the_slot_of_its_caller(cluster: Cluster) -> None:
+    below = call("below", "deep", given={"n": "${{ input.n - 1 }}"}, when="${{ input.n > 0 }}")
+    deep = {"steps": [below], "concurrency": {"limit": 1}, "output": "${{ input.n }}"}
+    version = cluster.save({"nexusflow": "1", "name": "deep", **deep})
+    runs = [cluster.start(version, {"n": 3}) for _ in range(3)]
+    cluster.finish_all(runs)
+    assert {cluster.read(run).status for run in runs} == {"succeeded"}
+    begun = sorted((each.started_at, each.finished_at) for run in runs for each in _times(cluster, run))
+    assert all(before[1] <= after[0] for before, after in pairwise(begun)), "one at a time"
+    again = call("again", "alone", given={"n": 0}, when="${{ input.n > 0 }}")
+    alone = cluster.save({"nexusflow": "1", "name": "alone", "steps": [again], "singleton": True})
+    assert cluster.finish(cluster.start(alone, {"n": 1})).status == "succeeded"
+
+
+def test_children_take_no_room_of_their_tenants(cluster: Cluster, vendor: Vendor) -> None:
+    save(cluster, "inner", [vendor.step("a", body={"sleep": 0.05})], concurrency={"limit": 2})
+    with cluster.active():
+        name = next(each.name for each in list_tenants() if each.id == cluster.tenant)
+        limit_tenant(name, {"running": 1})
+    try:
+        each = foreach("each", [1, 2, 3], call("down", "inner"))
+        runs = [cluster.start([each]) for _ in range(2)]
+        cluster.finish_all(runs)
+    finally:
+        with cluster.active():
+            limit_tenant(name, {"running": None})
+    assert {cluster.read(run).status for run in runs} == {"succeeded"}
+
+
+def _times(cluster: Cluster, run: str) -> list[Any]:
+    with cluster.active(), tenant_session(cluster.tenant) as connection:
+        asked = sa.text("SELECT started_at, finished_at FROM runs WHERE id = :run")
+        return list(connection.execute(asked, {"run": run}).all())
