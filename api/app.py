@@ -11,7 +11,7 @@ from api.calls import desk
 from api.door import Door
 from api.errors import add_error_handlers
 from api.limits import rate_limit
-from api.routes import definitions, events, files, health, metrics, runs, schedules, steps, workflows
+from api.routes import definitions, events, files, health, metrics, runs, schedules, signals, steps, workflows
 from nexusflow.errors import NexusError
 from nexusflow.log import configure_logging, get_logger
 from nexusflow.settings import get_settings
@@ -55,6 +55,7 @@ def create_app() -> FastAPI:
         runs.router,  # the most asked for comes first: routes are tried in turn
         steps.router,
         events.router,
+        signals.router,
         workflows.router,
         schedules.router,
         definitions.router,

@@ -36,6 +36,7 @@ CODES: dict[str, tuple[int, str]] = {
     "LIMIT_REACHED": (409, "As many runs of the workflow live as its `concurrency` allows, and it refuses more."),
     "METHOD_NOT_ALLOWED": (405, "The address is right, its method is not."),
     "NAME_TAKEN": (409, "Another workflow has the name."),
+    "NOBODY_WAITS": (409, "No run waits for the event, and the signal was not to be kept."),
     "NOT_FOUND": (404, "Nothing of this tenant's is there, or the address is wrong."),
     "NOT_JSON": (400, "The body is no JSON."),
     "OVERLOADED": (503, "Too many requests wait already: try again after Retry-After."),

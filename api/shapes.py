@@ -241,6 +241,10 @@ class StepView(BaseModel):
     runs: list[dict[str, Any]] = Field(
         description="`{id, workflow, status, item}`: the first few runs that it called; those that go on come first."
     )
+    waits_for: dict[str, Any] | None = Field(
+        description="The event that a wait waits for (at most until `waits_until`): `{event, keys, waiting}`; the first"
+        " few keys, and how many items wait."
+    )
     note: str | None = Field(description="Why it never ran, why it was stopped, or that it was undone.")
 
 

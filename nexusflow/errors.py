@@ -79,7 +79,7 @@ class Conflict(NexusError):
 
     ``NAME_TAKEN``: another workflow has the name. ``ARCHIVED``: the workflow is archived, and starts nothing.
     ``IDEMPOTENCY_KEY_REUSED``: the key came before, with another request. ``LIMIT_REACHED``: as many runs of the
-    workflow live as its `concurrency` allows, and it says to refuse more.
+    workflow live as its `concurrency` allows, and it says to refuse more. ``NOBODY_WAITS``: a signal is for nobody.
     """
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:

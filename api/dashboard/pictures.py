@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from api.dashboard.words import duration, moment, word
-from nexusflow.workflows.reports.layout import FRAMES, LETTERS, Box, Edge, Picture, lay_out
+from nexusflow.workflows.reports.layout import FRAMES, LETTERS, WAITING, Box, Edge, Picture, lay_out
 from nexusflow.workflows.reports.phrases import shortened
 from nexusflow.workflows.reports.report import RunReport
 from nexusflow.workflows.reports.report_steps import OPEN_STATES, StepReport
@@ -16,6 +16,8 @@ from nexusflow.workflows.rows.plans import plan_of
 MARGIN = 12.0
 SCALE = 1000.0
 LEAST_BAR = 4.0
+EVENT_LETTERS = WAITING["wait"] - len(" · ")
+"""Room for an event's name in the box of a wait."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def _shape(box: Box, by_path: Mapping[str, StepReport], now: datetime.datetime) 
     told = [step.path, step.kind, word(step.state), counted(step), taken]
     if step.attempts > 1:
         told.append(f"{step.attempts} attempts")
+    if step.waits_for is not None:
+        told.append(f"for {step.waits_for.told}")
     if step.waits_until is not None:
         told.append(f"until {moment(step.waits_until)}")
     line = " · ".join(part for part in (_short_count(step), _left(step, now)) if part) or taken
@@ -145,9 +149,9 @@ def _short_count(step: StepReport) -> str:
 
 
 def _left(step: StepReport, now: datetime.datetime) -> str:
-    """How long it still waits."""
+    """How long it still waits, or for what."""
     if step.waits_until is None:
-        return ""
+        return shortened(f"for {step.waits_for.event}", EVENT_LETTERS) if step.waits_for is not None else ""
     return f"{duration(max(0.0, (step.waits_until - now).total_seconds()))} left"
 
 

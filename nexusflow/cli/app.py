@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(groups.workflows, name="workflows")
 app.add_typer(groups.runs, name="runs")
+app.add_typer(groups.signals, name="signals")
 OPERATING = "For operators"
 app.add_typer(groups.keys, name="keys", rich_help_panel=OPERATING)
 app.add_typer(operating.queues, name="queues", rich_help_panel=OPERATING)

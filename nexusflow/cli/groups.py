@@ -1,4 +1,4 @@
-"""The commands in groups: ``workflows``, ``runs``, ``keys``. Like those of ``app.py``, each is done elsewhere."""
+"""The commands in groups, such as ``runs`` and ``signals``. Like those of ``app.py``, each is done elsewhere."""
 # ruff: noqa: PLC0415 - a command loads what it needs and nothing else
 
 import functools
@@ -11,6 +11,7 @@ from nexusflow.cli import exits
 
 workflows = typer.Typer(help="Save workflows, publish, compare and remove them.", no_args_is_help=True)
 runs = typer.Typer(help="Look at runs, follow, pause and cancel them.", no_args_is_help=True)
+signals = typer.Typer(help="Say that events happened, and see who got them.", no_args_is_help=True)
 keys = typer.Typer(help="Make and revoke API keys.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]
@@ -208,6 +209,61 @@ def resume_runs(
     from nexusflow.cli.runs import resume
 
     return _do(resume, run_ids, as_json=as_json)
+
+
+@signals.command("send")
+def send_signal(
+    event: Annotated[str, typer.Argument(metavar="NAME", help="The event's name, as the wait has it.")],
+    key: Annotated[str, typer.Option("--key", "-k", metavar="KEY", help="Which event of that name.")] = "",
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", metavar="VALUE", help="What it brings: JSON, a text, or @FILE.json.")
+    ] = None,
+    keep_for: Annotated[
+        str | None, typer.Option("--keep-for", metavar="AFTER", help="How long it is kept; default: 7d, at most 30d.")
+    ] = None,
+    only_if_awaited: Annotated[
+        bool, typer.Option("--only-if-awaited", help="Refuse it where no run waits for it.")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", metavar="KEY", help="Under the same key it is sent once.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say that an event happened: the run that has waited for it longest goes on, else the signal is kept."""
+    from nexusflow.cli.signals import send
+
+    words = {"key": key, "data": data, "keep_for": keep_for, "only_if_awaited": only_if_awaited}
+    return _do(send, event, as_json=as_json, idempotency_key=idempotency_key, **words)
+
+
+@signals.command("list")
+def list_signals(
+    event: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of this event only.")] = None,
+    key: Annotated[str | None, typer.Option("--key", "-k", metavar="KEY", help="With this key only.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", "-s", metavar="STATE", help="kept, delivered, expired or refused.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option("--run", metavar="ID", help="Those that this run was given.")] = None,
+    sort: Sort = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> int:
+    """List signals, newest first, and what became of them."""
+    from nexusflow.cli.signals import show_list
+
+    words = {"name": event, "key": key, "state": state, "run": run_id, "sort": sort or "-received_at"}
+    return _do(show_list, limit=limit, as_json=as_json, **words)
+
+
+@signals.command("show")
+def show_signal(
+    signal_id: Annotated[str, typer.Argument(metavar="ID", help="The signal's id.", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Show a signal, its data, and what became of it."""
+    from nexusflow.cli.signals import show
+
+    return _do(show, signal_id, as_json=as_json)
 
 
 @keys.command("create")

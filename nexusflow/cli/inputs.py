@@ -53,6 +53,24 @@ def parse_input(given: list[str], schema: Mapping[str, Any]) -> GivenInput:
     return found
 
 
+def parse_data(given: str) -> Any:
+    """One value: JSON, another text as it is, or the JSON of a file (@FILE). Raises InvalidInput."""
+    _refuse_no_text("data", given)
+    if given.startswith("@@") or not given.startswith("@"):
+        return _typed("data", given.removeprefix("@"), {})
+    name, limit = given[1:], get_settings().max_value_bytes
+    content = read_bounded(name, limit, wanted="data file")
+    if len(content) > limit:
+        raise InvalidInput(f"{name} is larger than {limit:,} bytes.", "Upload it as an input file, and send its name.")
+    try:
+        known, value = _parsed(content.decode())
+    except UnicodeDecodeError:
+        known, value = False, None
+    if not known or _is_deep(value):
+        raise InvalidInput(f"{name} is no JSON that can be sent.", "Write JSON in UTF-8, or give a text itself.")
+    return value
+
+
 def stand_in(path: Path) -> FileRef:
     """A reference with a file's size, to check the input before anything is started."""
     return FileRef.model_validate(

@@ -103,8 +103,10 @@ class PlainView:
         if mark != before and (step.state not in _QUIET or (before and step.state != "ready")):
             took = f" in {duration(step.seconds)}" if step.seconds is not None else ""
             took = f", attempt {step.attempts}" if step.state == "retrying" else took
+            if step.state == "waiting" and step.waits_for is not None:
+                took = f" for {step.waits_for.told}"
             if step.state == "waiting" and step.waits_until is not None:
-                took = f" until {local(step.waits_until)}"
+                took += f"{', at most' if took else ''} until {local(step.waits_until)}"
             why = f": {message(step)}" if message(step) else ""
             _line(
                 Text.assemble(

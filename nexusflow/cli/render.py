@@ -119,8 +119,11 @@ def _what(step: StepReport, *, bars: bool) -> RenderableType:
         told.append(f", again {_ahead(step.retry_at)}", "dim")
     if step.children and step.state != "succeeded":
         told.append(f", {_runs(step.children)}", "dim")
+    if step.waits_for is not None:
+        told.append(f", for {step.waits_for.told}", "dim")
     if step.waits_until is not None:
-        told.append(f", {'next' if step.iterations else 'goes on'} {_ahead(step.waits_until)}", "dim")
+        then = "gives up" if step.waits_for else "next" if step.iterations else "goes on"
+        told.append(f", {then} {_ahead(step.waits_until)}", "dim")
     if why := message(step):
         told.append(f"  {why}", "dim" if step.note else style_of(step.state))
     if step.progress is None or step.counts:
@@ -155,13 +158,16 @@ def awaiting(report: RunReport) -> Text | None:
     parts = []
     for step in waiting[:AWAITED]:
         moment = step.waits_until or step.retry_at
-        if moment is not None:
+        if step.waits_for is not None:
+            why = f" for {step.waits_for.told}{', at most' if moment is not None else ''}"
+        elif step.awaited_runs:
+            why = f" ({_runs(step.awaited_runs)})"
+        else:
             why = (
                 ", to be tried again" if step.waits_until is None else ", its next iteration" if step.iterations else ""
             )
-            parts.append(f"{step.path}{why} ({moment.astimezone():%Y-%m-%d %H:%M:%S}, {_ahead(moment)})")
-        elif step.waits_for:
-            parts.append(f"{step.path} ({_runs(step.waits_for)})")
+        when = f" ({moment.astimezone():%Y-%m-%d %H:%M:%S}, {_ahead(moment)})" if moment is not None else ""
+        parts.append(f"{step.path}{why}{when}")
     more = f" and {len(waiting) - AWAITED:,} more" if len(waiting) > AWAITED else ""
     return Text(f"Waits for {'; '.join(parts)}{more}", style_of("waiting"))
 

@@ -100,7 +100,8 @@ def _told(data: dict[str, Any]) -> str:
     error = data.get("error") or {}
     attempts = f"attempt {data['attempts']} " if data.get("attempts", 1) > 1 else ""
     reason = str(data.get("reason", ""))
-    return f"{attempts}{error.get('message', '')}{reason}"[:160]
+    event = f"{data['event']} {data.get('key', '')}" if "signal" in data else ""
+    return f"{attempts}{error.get('message', '')}{reason}{event}"[:160]
 
 
 def _local(moment: Any) -> str:

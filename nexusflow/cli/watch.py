@@ -131,6 +131,7 @@ def _is_busy(report: RunReport) -> bool:
     return any(
         each.retry_at is not None
         or each.waits_until is not None
+        or each.waits_for is not None
         or (each.counts or {}).get("running", 0) > 0
         or (each.state == "running" and each.type not in SCOPE_TYPES)
         for each in report.steps

@@ -14,10 +14,11 @@ from typing import Any
 
 from tests.property.workflows import CHILDREN
 
-FAILED = {"failed", "blocked"}
+FAILED = {"failed", "blocked", "timed_out"}
 ENDED = {"fatal", "never"}
 """What no follower comes after: a failure that ended the scope, and what did not start because of one."""
 ERROR = "<error>"
+NEVER_CAME = "EVENT_DID_NOT_COME"
 Place = tuple[str, str]
 Blame = tuple[str, str, str]
 """Which step failed, at which item, with which code."""
@@ -51,7 +52,8 @@ def numbers(value: Any) -> Iterator[int]:
 
 def fits(code: str, classes: list[str]) -> bool:
     """Whether an error of this code is for one of the classes: all errors here are the user's."""
-    return any(each in ("any", "user") or fnmatchcase(code, each) for each in classes)
+    late = ("timeout",) if code == NEVER_CAME else ()
+    return any(each in ("any", "user", *late) or fnmatchcase(code, each) for each in classes)
 
 
 def below(item: str, index: int) -> str:
@@ -114,6 +116,8 @@ class Reference:
         if step["type"] in ("foreach", "switch", "until", "try"):
             return getattr(self, f"_{step['type']}")(step, place, sees)  # type: ignore[no-any-return]
         if step["type"] == "wait":
+            if "event" in step["with"]:
+                return Expected("timed_out"), {(*place, NEVER_CAME)}
             return Expected("succeeded"), set()
         if step["type"] == "workflow":
             given = {name: self._value(each, sees) for name, each in step["with"]["input"].items()}

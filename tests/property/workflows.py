@@ -11,7 +11,14 @@ SUM = "([.. | numbers] | add // 0) + {0} | . % 1000"
 SLOWLY = " + ([range(50000)] | length - length)"
 """What takes such a step some hundredths of a second more, so that others fail beside it."""
 CODES = ["LATE", "OUT_OF_TEA", "OUT_OF_STOCK", "BAD"]
-CLASSES = [["OUT_*"], ["LATE", "LOST"], ["EXPRESSION_FAILED"], ["LOOP_*", "NOT_A_LIST"], ["provider"], ["user"]]
+CLASSES = [
+    ["OUT_*"],
+    ["LATE", "LOST"],
+    ["EXPRESSION_FAILED"],
+    ["LOOP_*", "NOT_A_LIST"],
+    ["provider", "timeout"],
+    ["user"],
+]
 """What catches and retry rules are for; ``any`` comes last."""
 
 
@@ -79,7 +86,12 @@ class _Writer:
     def _leaf(self, name: str, reads: list[str]) -> dict[str, Any]:
         dice = self.dice
         if dice.random() < 0.06:
-            return {"type": "wait", "with": dice.choice([{"duration": "4ms"}, {"until": "2020-01-01T00:00:00Z"}])}
+            waits = [
+                {"duration": "4ms"},
+                {"until": "2020-01-01T00:00:00Z"},
+                {"event": "nobody.sends", "timeout": "4ms"},
+            ]
+            return {"type": "wait", "with": dice.choice(waits)}
         if self.calls and dice.random() < 0.06:
             given = {
                 name: f"${{{{ input.{name} }}}}" if dice.random() < 0.5 else value for name, value in INPUT.items()

@@ -26,6 +26,7 @@ from nexusflow.workflows.rows import statements
 from nexusflow.workflows.rows.counters import count, count_run
 from nexusflow.workflows.rows.effects import Fired
 from nexusflow.workflows.rows.plans import plan_of
+from nexusflow.workflows.rows.signals import EXPIRE
 
 log = get_logger(__name__)
 BATCH = 500
@@ -232,6 +233,7 @@ class Dispatcher:
             connection.execute(RUN_TIMEOUTS)
             connection.execute(QUEUE_TIMEOUTS)
             connection.execute(ABANDON, {"grace": CANCEL_GRACE_SECONDS})
+            connection.execute(EXPIRE, {"batch": BATCH})
             connection.execute(LEFT_BEHIND, {"hint": get_settings().hint_seconds})
             endings = [str(row.id) for row in connection.execute(ENDINGS, {"batch": BATCH})]
         for run in endings:

@@ -7,7 +7,8 @@ from nexusflow.workflows.engine.outcomes import child_item, item_prefix
 from nexusflow.workflows.language.definition import CONTROL_TYPES
 from nexusflow.workflows.planning.graph import BODY, FINALLY
 from nexusflow.workflows.planning.plan import Plan, Scope, Segment
-from nexusflow.workflows.rows.effects import Effects, Ending, Follower, Inside, Lane, Row
+from nexusflow.workflows.rows.effects import AwaitedEvent, Effects, Ending, Follower, Inside, Lane, Row
+from nexusflow.workflows.rows.signals import NEVER
 from nexusflow.workflows.rows.states import STEP_FAILED
 
 CONTROL_OPS = frozenset({"item", "close", "part", "handle", "end"})
@@ -180,6 +181,11 @@ class Consequences:
         closer = follower(self._plan, self._plan.closers[row.step], row.item)
         closer.delay, closer.due_at, closer.mine = delay, due_at, False
         self.effects.followers.append(closer)
+
+    def await_event(self, row: Row, event: str, key: str, *, delay: float | None) -> None:
+        """Record that a step waits for an event, at most so long (None: without end)."""
+        self.open_wait(row, delay=delay, due_at=NEVER if delay is None else None)
+        self.effects.awaited = AwaitedEvent(self._plan.closers[row.step], row.step, event, key)
 
     def finish_iteration(self, scope: Scope, row: Row, *, is_done: bool) -> None:
         """An iteration of an until is over: record it; its end, the next one, or one too many."""

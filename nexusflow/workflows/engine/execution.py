@@ -27,7 +27,7 @@ from nexusflow.workflows.engine.mocking import mocked
 from nexusflow.workflows.engine.outcomes import LIST, Outcome, child_item
 from nexusflow.workflows.engine.reading import Reading
 from nexusflow.workflows.engine.resting import stop_rest
-from nexusflow.workflows.engine.waiting import waiting_moment, waiting_seconds
+from nexusflow.workflows.engine.waiting import begin_wait, end_of_wait
 from nexusflow.workflows.evaluation.expressions import is_true
 from nexusflow.workflows.planning.plan import Op, Plan, Scope, Segment, StepPlan
 from nexusflow.workflows.rows.effects import Effects, Ending, Row
@@ -258,7 +258,7 @@ class Execution:
         elif plan.spec["type"] == "try":
             self._consequences.open_try(row)
         elif plan.spec["type"] == "wait":
-            self._wait(plan, row)
+            begin_wait(plan, row, self._reading, self._consequences)
         elif plan.spec["type"] == "workflow":
             call_workflow(self._plan, self._claim, self._reading, self._consequences, self._outside.start_child, row)
         else:
@@ -300,7 +300,7 @@ class Execution:
         elif op.kind == "undo":
             self._undo(op.path, item)
         elif self._plan.steps[op.path].spec["type"] == "wait":
-            self._consequences.conclude_scope_step(Row(op.path, item, "succeeded"))
+            self._consequences.conclude_scope_step(end_of_wait(self._plan.steps[op.path], item, self._claim))
         elif self._plan.steps[op.path].spec["type"] == "workflow":
             if (of_child := returned(self._claim, op.path, item)) is not None:
                 self._consequences.conclude_scope_step(of_child)
@@ -310,16 +310,6 @@ class Execution:
                 (lambda: self._reading.output(item)) if is_branch else (lambda: self._reading.collect(op.path, item))
             )
             self._consequences.conclude_scope_step(self._guard(Row(op.path, item, "succeeded"), value))
-
-    def _wait(self, plan: StepPlan, row: Row) -> None:
-        given = plan.spec["with"]
-        row.state = "waiting"
-        if given["duration"] is not None:
-            seconds = waiting_seconds(self._reading.resolve(given["duration"], plan.refs, row.item))
-            self._consequences.open_wait(row, delay=seconds)
-        else:
-            moment = waiting_moment(self._reading.resolve(given["until"], plan.refs, row.item))
-            self._consequences.open_wait(row, due_at=moment)
 
     def _finish_iteration(self, row: Row, item: str) -> None:
         condition = Row(row.step, item, "succeeded")

@@ -1,4 +1,4 @@
-"""Rules about until, try, wait and workflow: what cannot end, catches that catch nothing, waits that say no time."""
+"""Rules about until, try, wait and workflow: what cannot end, catches that catch nothing, waits for nothing."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -8,6 +8,9 @@ from nexusflow.errors import Problem
 from nexusflow.pointers import child
 from nexusflow.workflows.language.checking import Checking, written
 from nexusflow.workflows.language.outline import ScopeView, StepView, every_call, every_step
+from nexusflow.workflows.language.words import MAX_KEY
+
+_WAITS = {"duration": "how long", "until": "until when", "event": "for which event"}
 
 
 def check_loops(checking: Checking) -> Iterator[Problem]:
@@ -114,23 +117,43 @@ def check_retries(checking: Checking) -> Iterator[Problem]:
 
 
 def check_waits(checking: Checking) -> Iterator[Problem]:
-    """A wait that says no time, or two, or a moment that cannot be read."""
+    """A wait that does not say what it waits for, or says two things, or a moment or a key that cannot be read."""
     for step in every_step(checking.outline):
         given = step.words.get("with")
         if step.type != "wait" or not isinstance(given, Mapping):
             continue
         pointer = child(step.pointer, "with")
-        said = [word for word in ("duration", "until") if given.get(word) is not None]
-        if len(said) != 1 and not set(given) - {"duration", "until"}:
-            told = "both how long and until when" if said else "neither how long nor until when"
+        said = [told for word, told in _WAITS.items() if given.get(word) is not None]
+        if len(said) != 1 and not set(given) - {*_WAITS, "key", "timeout"}:
+            told = f"both {' and '.join(said[:2])}" if said else "neither how long nor until when nor for which event"
             message = f"{step.title} says {told} it waits."
-            hint = "Give one of the two: duration: 2h, or until: 2030-01-01T09:00:00+01:00."
+            hint = "Give one of them: duration: 2h, until: 2030-01-01T09:00:00+01:00, or event: payment.received."
             yield checking.document.problem(pointer, "WRONG_VALUE", message, hint)
-        moment = given.get("until")
+        elif "event" not in given:
+            yield from _check_no_event(checking, pointer, given)
+        moment, key = given.get("until"), given.get("key")
         if isinstance(moment, str) and "${{" not in moment and not _is_moment(moment):
             message = f"'until' is the text '{moment[:60]}'; it must be a moment with its time zone."
             hint = "Write it like 2030-01-01T09:00:00+01:00 or 2030-01-01T08:00:00Z."
             yield checking.document.problem(child(pointer, "until"), "WRONG_VALUE", message, hint)
+        if isinstance(key, str) and "${{" not in key and not (len(key) <= MAX_KEY and key.isprintable()):
+            message = f"'key' is no text of at most {MAX_KEY} printable characters, so no signal could have it."
+            yield checking.document.problem(
+                child(pointer, "key"),
+                "WRONG_VALUE",
+                message,
+                "Give what the event is about, such as an order's number.",
+            )
+
+
+def _check_no_event(checking: Checking, pointer: str, given: Mapping[str, Any]) -> Iterator[Problem]:
+    for word, hint in (
+        ("key", "Name the event as well, such as event: payment.received."),
+        ("timeout", "A wait for a time ends by itself: remove it, or name an event."),
+    ):
+        if given.get(word) is not None:
+            message = f"'{word}' goes with 'event' alone."
+            yield checking.document.problem(child(pointer, word), "WRONG_VALUE", message, hint, key=True)
 
 
 def check_mocks(checking: Checking) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag
 
 from nexusflow.workflows.language.limits import USUAL_PRIORITY, Concurrencies, Debounce, Priority, Rate
 from nexusflow.workflows.language.words import (
+    EVENT_PATTERN,
     ID_PATTERN,
     NAME_PATTERN,
     STEP_TIMEOUT,
@@ -224,19 +225,25 @@ class TryStep(StepBase):
 
 
 class WaitWith(Word):
-    """How long to wait: give `duration` or `until`."""
+    """What to wait for: give `duration`, `until` or `event`."""
 
     duration: DurationOrExpression | None = None
     """The time to wait, such as `2h`; or an expression that gives such a text."""
     until: str | None = None
     """The moment to wait for, in ISO 8601 with its zone: `2030-01-01T09:00:00+01:00`; or an expression for it."""
+    event: str | None = Field(default=None, pattern=EVENT_PATTERN)
+    """The name of the event to wait for, such as `payment.received`; what its signal brings is the output."""
+    key: str | None = None
+    """Which event of that name, such as an order's number; or an expression that gives it. Default: the one without."""
+    timeout: DurationOrExpression | None = None
+    """The longest time to wait for the event, or an expression for it; then the step ends with EVENT_DID_NOT_COME."""
 
 
 class WaitStep(StepBase):
     """Waits, and holds no worker, no message and no slot while it does."""
 
     type: Literal["wait"]
-    """Goes on after a time, or at a moment."""
+    """Goes on after a time, at a moment, or when an event happens."""
     with_: WaitWith = Field(alias="with")
     """What to wait for."""
 

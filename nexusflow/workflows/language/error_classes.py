@@ -6,13 +6,15 @@ from typing import Any
 
 CAUSES = ("user", "provider", "platform")
 """Classes by who has to act."""
+_LATE = "EVENT_DID_NOT_COME"
 
 
 def error_fits(error: Mapping[str, Any], classes: Sequence[str], *, transient: bool = False) -> bool:
     """Whether one of the classes fits the recorded error.
 
-    A code fits itself, ``HTTP_*`` every code that begins so, ``timeout`` a step or run out of time, ``user``,
-    ``provider`` and ``platform`` the error's cause, ``transient`` what might go well next time, ``any`` everything.
+    A code fits itself, ``HTTP_*`` every code that begins so, ``timeout`` a step or run out of time and an
+    event that did not come, ``user``, ``provider`` and ``platform`` the error's cause, ``transient`` what might go well
+    next time, ``any`` everything.
     """
     return any(_fits(error, each, transient) for each in classes)
 
@@ -24,7 +26,7 @@ def _fits(error: Mapping[str, Any], each: str, transient: bool) -> bool:
     if each == "transient":
         return transient
     if each == "timeout":
-        return code.endswith("_TIMED_OUT")
+        return code.endswith("_TIMED_OUT") or code == _LATE
     if each in CAUSES:
         return error.get("cause") == each
     return fnmatchcase(code, each)

@@ -62,6 +62,7 @@ _OTHER_NAMES = {
     "title": "name", "on": "triggers", "overflow": "when_full", "strategy": "when_full", "group": "key", "by": "key",
     "window": "per", "period": "per", "every": "per", "max_concurrency": "concurrency", "parallel": "concurrency",
     "rate_limit": "rate", "throttle": "rate", "unique": "singleton",
+    "signal": "event", "correlation_key": "key",
 }  # fmt: skip
 _WANTED: dict[str, tuple[str, str]] = {
     "name": ("letters a-z, digits and - (at most 100)", ""),
@@ -93,6 +94,7 @@ _WANTED: dict[str, tuple[str, str]] = {
     "version": ("a version's number", "Leave it out for the one that is published."),
     "idempotency": ("a text with an expression", 'Write it like "order-${{ input.order }}".'),
     "duration": ("a duration, or an expression that gives one", "Write it like 15m."),
+    "event": ("a letter, then letters, digits, dots, dashes and _ (at most 100)", "Write it like payment.received."),
     "default": ("a mapping with steps", ""),
     "triggers": (
         "a list of triggers",
@@ -190,7 +192,7 @@ def _translate(
             return None
         hint = _MISSING.get(str(word), "")
         if word == "with" and _text(holder, "type") == "wait":
-            hint = "Say how long: with: {duration: 2h}, or until when: with: {until: …}."
+            hint = "Say how long, until when or for which event: with: {duration: 2h}, {until: …} or {event: …}."
         if word == "with" and _text(holder, "type") == "workflow":
             hint = _MISSING["workflow"]
         return document.problem(pointer, "MISSING", f"'{word}' is missing {where}.", hint)
@@ -234,6 +236,8 @@ def _unknown_word(
         hint = f"A {_text(holder, 'type')} has none of its own: put it at the steps inside."
         if _text(holder, "type") == "wait":
             hint = "A wait is no attempt at anything: it takes as long as it says."
+            if word == "timeout":
+                hint = "A wait takes as long as it says; for an event write with: {event: …, timeout: 2d}."
         if _text(holder, "type") == "workflow":
             hint = "The workflow that is called has its own: put it there."
     elif _OTHER_NAMES.get(word.lower()) in known:
@@ -254,8 +258,8 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
     if (word, kind) == ("wait", "bool_type"):
         wanted, hint = _KINDS[kind], ""  # a call's, not a debounce's
     if isinstance(value, str) and "${{" in value:
-        hint = _CALLED_HINT if word == "workflow" else _EXPRESSIONS_HINT
-        return "WRONG_VALUE", f"{subject} holds an expression, which it cannot.", hint
+        told = {"workflow": _CALLED_HINT, "event": _EVENT_HINT}.get(str(word), _EXPRESSIONS_HINT)
+        return "WRONG_VALUE", f"{subject} holds an expression, which it cannot.", told
     if kind == "literal_error" and not wanted:
         options = [each.strip("' ") for each in str(context.get("expected", "")).replace(" or ", ",").split(",")]
         meant = closest(value, options) if isinstance(value, str) else None
@@ -286,6 +290,7 @@ def _wrong(details: ErrorDetails, word: str | int) -> tuple[str, str, str]:
 
 
 _CALLED_HINT = "Which workflow is called stands fast; a switch chooses between several."
+_EVENT_HINT = "Its name is fixed: what differs from run to run is the key."
 _EXPRESSIONS_HINT = "Expressions can stand in with, when, until, items, a case's when, and output."
 
 

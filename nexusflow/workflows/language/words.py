@@ -12,6 +12,11 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
 ERROR_CODE_PATTERN = r"^[A-Z][A-Z0-9_]{0,62}$"
 ERROR_CLASS_PATTERN = r"^([A-Z][A-Z0-9_]{0,62}[*]?|any|timeout|transient|user|provider|platform)$"
 """An error's code, the beginning of codes with a star behind it, or a class of errors."""
+EVENT_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"
+"""The name of an event: a letter, then letters, digits, dots, dashes and _."""
+EVENT = re.compile(EVENT_PATTERN)
+MAX_KEY = 200
+"""Characters of the key that says which event of a name is meant."""
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _UNIT_SECONDS = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)

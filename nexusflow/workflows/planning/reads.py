@@ -56,7 +56,8 @@ def _own_values(step: AnyStep) -> list[Any]:
     if isinstance(step, SwitchStep):
         return [*common, [case.when for case in step.cases]]
     if isinstance(step, WaitStep):
-        return [*common, step.with_.duration, step.with_.until]
+        given = step.with_
+        return [*common, given.duration, given.until, given.key, given.timeout]
     if isinstance(step, CallStep):
         return [*common, step.with_.input]
     return [*common, step.with_, step.idempotency] if isinstance(step, ActionStep) else common

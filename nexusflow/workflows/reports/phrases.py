@@ -1,7 +1,7 @@
 """What a loop, a try and a wait are called in pictures and lists: in few words, as they were written."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexusflow.workflows.language.definition import Definition
@@ -41,7 +41,11 @@ def written_duration(seconds: float) -> str:
 
 
 def wait_length(given: Mapping[str, Any], letters: int = LETTERS) -> str:
-    """How long a wait is, by its ``with``: ``5m``, ``until 2030-01-01T09:00:00Z``."""
+    """How long a wait is, by its ``with``: ``5m``, ``until 2030-01-01T09:00:00Z``, ``for paid, at most 2d``."""
+    if given.get("event") is not None:
+        key = f" {formula(given['key'], letters)}" if given["key"] is not None else ""
+        most = f", at most {formula(given['timeout'], letters)}" if given["timeout"] is not None else ""
+        return f"for {given['event']}{key}{most}"
     if given.get("duration") is not None:
         return formula(given["duration"], letters)
     return f"until {formula(given.get('until'), letters)}"
@@ -50,6 +54,12 @@ def wait_length(given: Mapping[str, Any], letters: int = LETTERS) -> str:
 def called(given: Mapping[str, Any]) -> str:
     """The workflow that a step calls, by its ``with``: ``invoice``, ``invoice version 3``."""
     return f"{given['workflow']} version {given['version']}" if given.get("version") else str(given["workflow"])
+
+
+def event_name(event: str, keys: Sequence[str], total: int) -> str:
+    """An event that is waited for, with the first of its keys: ``paid``, ``paid o-1``, ``paid o-1, o-2 and 7 more``."""
+    more = f" and {total - len(keys):,} more" if total > len(keys) else ""
+    return f"{event} {', '.join(shortened(key) for key in keys)}{more}".replace("  ", " ").rstrip()
 
 
 def part_of(path: str) -> str:

@@ -94,7 +94,8 @@ class Redaction:
             step: [replace(each, error=self.error(each.error) or {}) for each in failing]
             for step, failing in records.failures.items()
         }
-        return replace(records, failures=failures)
+        live = [replace(each, key=self.text(each.key)) for each in records.live]
+        return replace(records, failures=failures, live=live)
 
 
 def _forms(secret: Any) -> set[str]:

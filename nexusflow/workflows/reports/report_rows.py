@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from nexusflow.workflows.engine.outcomes import child_item
 from nexusflow.workflows.planning.plan import Plan, Segment
+from nexusflow.workflows.rows.signals import NEVER
 from nexusflow.workflows.rows.states import STEP_TERMINAL
 
 MAX_LOOKUPS = 20_000
@@ -36,7 +37,8 @@ SELECT step, item, state, attempts, error FROM (
 """)
 
 LIVE = sa.text("""
-SELECT segment, item, lo, hi, state, coalesce(held_due, due_at) AS due_at, due_at > now() AS is_later
+SELECT segment, item, lo, hi, state, nullif(coalesce(held_due, due_at), CAST(:never AS timestamptz)) AS due_at,
+       due_at > now() AS is_later, CASE WHEN signal_id IS NULL THEN event END AS event, event_key
 FROM segments WHERE run_id = :run
 """)
 
@@ -86,7 +88,8 @@ class Failure:
 class Live:
     """A step that runs, may run now, or later, or waits. ``recorded``: the state of its record, if it has one.
 
-    ``due_at``: from when it may go on; ``is_later``: that is still to come.
+    ``due_at``: from when it may go on (None: it is not known when); ``is_later``: that is still to come.
+    ``event`` and ``key``: what a wait waits for, until then.
     """
 
     step: str
@@ -95,6 +98,8 @@ class Live:
     recorded: str | None
     due_at: datetime.datetime | None
     is_later: bool = False
+    event: str | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def _pick(choose: Any, *times: datetime.datetime | None) -> datetime.datetime | 
 
 
 def _read_live(connection: sa.Connection, plan: Plan, run: str) -> list[Live]:
-    found = list(connection.execute(LIVE, {"run": run}))
+    found = list(connection.execute(LIVE, {"run": run, "never": NEVER}))
     waits = [wait for row in found for wait in _waits(plan, row)]
     rows = [row for row in found if _steps_of(plan.segments[row.segment])]
     keys = [key for row in rows for key in _keys(plan, row)][:MAX_LOOKUPS]
@@ -175,7 +180,7 @@ def _waits(plan: Plan, row: Any) -> Iterable[Live]:
     """The wait that this row ends when it is due."""
     op = plan.segments[row.segment].ops[-1]
     if op.kind == "close" and plan.steps[op.path].spec["type"] == "wait":
-        yield Live(op.path, row.item, False, "waiting", row.due_at, row.is_later)
+        yield Live(op.path, row.item, False, "waiting", row.due_at, row.is_later, row.event, row.event_key or "")
 
 
 def _items_of(row: Any) -> list[str]:

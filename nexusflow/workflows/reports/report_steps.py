@@ -8,7 +8,7 @@ from typing import Any
 
 from nexusflow.workflows.language.definition import SCOPE_TYPES
 from nexusflow.workflows.planning.plan import Plan, Scope, StepPlan
-from nexusflow.workflows.reports.phrases import branch_name, called, iterations, part_name, part_of
+from nexusflow.workflows.reports.phrases import branch_name, called, event_name, iterations, part_name, part_of
 from nexusflow.workflows.reports.report_rows import ChildRun, Failure, Live, Records, RunRecords
 from nexusflow.workflows.reports.unrun import Unrun, unrun
 from nexusflow.workflows.rows.states import RUN_TERMINAL, STEP_TERMINAL
@@ -18,6 +18,8 @@ MOCKED = "mocked"
 NOT_NEEDED = "not needed: others were enough"
 OPEN_STATES = ("running", "retrying", "waiting", "ready")
 """States of steps that are not over, and of which one knows that they come next."""
+KEYS_SHOWN = 3
+"""Keys told of an event that several items wait for."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,28 @@ class Iterations:
 
 
 @dataclass(frozen=True)
+class Awaited:
+    """The event that a wait waits for: its name, the first few keys, and how many items (or one) wait for it."""
+
+    event: str
+    keys: tuple[str, ...]
+    waiting: int
+
+    @property
+    def told(self) -> str:
+        """It in words."""
+        return event_name(self.event, self.keys, self.waiting)
+
+
+@dataclass(frozen=True)
 class StepReport:
     """One step of a run.
 
     ``nesting``: how many scopes it lies in. ``counts``: inside a loop, how many items' steps are in each state
     (``state`` then sums them up). ``branch``: what a switch chose: ``case 1``, ``default`` or ``none``.
     ``failures``: the first few errors, or why it is tried again, and from when (``retry_at``).
-    ``waits_until``: when a wait, or the time between two iterations of an until, is over.
+    ``waits_until``: when a wait, or the time between two iterations of an until, is over; ``waits_for``: the event that
+    a wait waits for, at most until then.
     ``calls``: the workflow that it calls; ``children``: the first few of its runs.
     ``way``: the branch or the part of a try that it is in: ``case 1``, ``catch 2``.
     ``note`` says what no record does: why it never ran, or that it was undone.
@@ -66,6 +83,7 @@ class StepReport:
     waits_until: datetime.datetime | None = None
     calls: str = ""
     children: tuple[ChildRun, ...] = ()
+    waits_for: Awaited | None = None
     way: str = ""
     note: str = ""
 
@@ -94,7 +112,7 @@ class StepReport:
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
 
     @property
-    def waits_for(self) -> tuple[ChildRun, ...]:
+    def awaited_runs(self) -> tuple[ChildRun, ...]:
         """The first few runs whose end it waits for."""
         is_waiting = self.state == "waiting" and self.type == "workflow"
         return tuple(each for each in self.children if each.status not in RUN_TERMINAL) if is_waiting else ()
@@ -121,6 +139,7 @@ class StepReport:
             "retry_at": self.retry_at,
             "waits_until": self.waits_until,
             "runs": [asdict(each) | {"item": each.item or None} for each in self.children],
+            "waits_for": asdict(self.waits_for) if self.waits_for is not None else None,
             "note": self.note or None,
         }
 
@@ -139,8 +158,10 @@ def awaited(steps: Iterable[StepReport]) -> list[StepReport]:
     if any(state in ("running", "ready") for step in leaves for state in step.counts or [step.state]):
         return []
     moments = {step.path: step.waits_until or step.retry_at for step in shown}
-    waiting = [step for step in shown if moments[step.path] is not None or step.waits_for]
-    return sorted(waiting, key=lambda step: str(moments[step.path] or "later"))
+    waiting = [
+        step for step in shown if moments[step.path] is not None or step.waits_for is not None or step.awaited_runs
+    ]
+    return sorted(waiting, key=lambda step: str(moments[step.path] or "without end"))
 
 
 class _Derivation:
@@ -191,6 +212,7 @@ class _Derivation:
             waits_until=min(self._waits(step), default=None) if not self._is_over else None,
             calls=called(step.spec["with"]) if step.spec["type"] == "workflow" else "",
             children=tuple(self._records.children.get(step.path, ())),
+            waits_for=self._awaits(step) if not self._is_over else None,
             way=_way(scope),
             note=self._undone(step, scope) or self._not_done(step, own),
         )
@@ -263,6 +285,12 @@ class _Derivation:
         if own.states.get("succeeded") and own.attempts == 0:
             return CACHED
         return NOT_NEEDED if own.states.get("cancelled") and step.path in self._plan.dispensable else ""
+
+    def _awaits(self, step: StepPlan) -> Awaited | None:
+        live = [each for each in self._live[step.path] if each.event is not None]
+        if not live:
+            return None
+        return Awaited(str(live[0].event), tuple(each.key for each in live[:KEYS_SHOWN]), len(live))
 
     def _undone(self, step: StepPlan, scope: Scope) -> str:
         """What became of the step's compensation, if it has one that was needed."""

@@ -54,6 +54,16 @@ class Follower:
         return self.delay is not None or self.due_at is not None
 
 
+@dataclass(frozen=True)
+class AwaitedEvent:
+    """The event that a wait's step waits for; ``closer``: the segment that ends the wait."""
+
+    closer: int
+    step: str
+    event: str
+    key: str
+
+
 @dataclass
 class Ending:
     """Why a run is to end other than well: its status, and the error (whose ``cause`` says who has to act)."""
@@ -114,6 +124,7 @@ class Effects:
     lane: Lane | None = None
     dropped: list[Inside] = field(default_factory=list)
     ending: Ending | None = None
+    awaited: AwaitedEvent | None = None
 
 
 @dataclass(frozen=True)

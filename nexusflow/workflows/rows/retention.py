@@ -1,4 +1,4 @@
-"""What is old goes: months of runs with their values and files, idempotency keys, ticks, processes long gone.
+"""What is old goes: months of runs with their values and files, idempotency keys, ticks, signals, processes long gone.
 
 A month goes when its last day is older than ``retention_days`` and no run lives that was accepted in it, or in the
 month after it, since that one may have been given its files. The database's functions look for themselves whether
@@ -22,7 +22,9 @@ OLD_MONTHS = sa.text("SELECT month, live, runs FROM old_months(:days)")
 PRUNE_OBJECTS = sa.text("SELECT prune_objects(:days, :month, :most)")
 PRUNE_MONTH = sa.text("SELECT prune_month(:days, :month)")
 PRUNE_CACHED = sa.text("SELECT prune_cached_outputs(:days, :most)")
-PRUNE_ROWS = sa.text("SELECT what, gone FROM prune_rows(:days, :most)")
+PRUNE_ROWS = sa.text(
+    "SELECT what, gone FROM prune_rows(:days, :most) UNION ALL SELECT what, gone FROM prune_signals(:days, :most)"
+)
 
 
 @dataclass(frozen=True)

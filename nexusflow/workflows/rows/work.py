@@ -20,6 +20,7 @@ from nexusflow.storage import StorageAway
 from nexusflow.workflows.rows import statements as sql
 from nexusflow.workflows.rows.counters import count, count_run, count_steps
 from nexusflow.workflows.rows.effects import Effects, Ending, Fired, Inside, Lane, Row, Settled, stem_of
+from nexusflow.workflows.rows.signals import await_event
 from nexusflow.workflows.rows.states import STEP_OPEN
 from nexusflow.workflows.rows.values import Kept, kept_rows, reference, stored
 
@@ -180,6 +181,8 @@ def settle(claim: Claim, effects: Effects) -> Settled:
         if effects.followers:
             followers = _json([f.__dict__ for f in effects.followers])
             fired.append(pipeline.run(sql.FIRE, claim.key | {"followers": followers}))
+            if effects.awaited is not None:
+                await_event(pipeline, claim.key, effects.awaited)
             if any(each.is_later for each in effects.followers):
                 pipeline.run(sql.WAKE, {})
         if effects.ending:

@@ -47,6 +47,8 @@ BODIES: tuple[Any, ...] = (
     {"definition": {"nexusflow": "1", "name": "x", "steps": [[]]}},
     {"input": {"": {"": [1e308, -(2**63), "\U0001f600", {"$file": 7}, {"$large": 1}]}}},
     {"input": None},
+    {"name": "odd", "key": "\U0001f600", "data": {"": [1e308, {"$large": 1}]}, "keep_for": "1e9d"},
+    {"name": "odd", "keep_for": None, "only_if_awaited": 1},
     {"inputs": [{}] * 3 + [None]},
     {"version": 2**31 - 1},
     {"version": True},
@@ -82,7 +84,15 @@ def known(front: Front) -> dict[str, str]:
     """Path parameters that name something."""
     workflow = front.create(hello("odd"))
     run = front.want(202, "POST", f"/v2/workflows/{workflow}/run", {})["id"]
-    return {"workflow_id": workflow, "run_id": run, "number": "1", "name": "transform", "path": "greet"}
+    signal = front.want(202, "POST", "/v2/signals", {"name": "odd"})["id"]
+    return {
+        "signal_id": signal,
+        "workflow_id": workflow,
+        "run_id": run,
+        "number": "1",
+        "name": "transform",
+        "path": "greet",
+    }
 
 
 def _fill(path: str, known: dict[str, str]) -> str:

@@ -115,6 +115,8 @@ def test_the_roles_have_no_power(filled: Database, role: str) -> None:
         "SELECT source FROM workflow_versions",
         "SELECT data FROM object_chunks",
         "SELECT data FROM run_events",
+        "SELECT data FROM signals",
+        "SELECT name, key FROM signals",
         "DELETE FROM runs",
         "UPDATE runs SET input = '{}'",
     ],
@@ -135,6 +137,14 @@ def test_a_terminal_run_never_changes(filled: Database, runtime: psycopg.Connect
     runtime.execute("UPDATE runs SET status = %s", (status,))
     with pytest.raises(RestrictViolation, match="cannot change"):
         runtime.execute("UPDATE runs SET status = 'running'")
+
+
+@pytest.mark.parametrize("state", ["expired", "refused"])
+def test_a_signal_that_is_over_never_changes(filled: Database, runtime: psycopg.Connection, state: str) -> None:
+    act_as(runtime, filled.tenant_a)
+    runtime.execute("UPDATE signals SET state = %s", (state,))
+    with pytest.raises(RestrictViolation, match="cannot change"):
+        runtime.execute("UPDATE signals SET state = 'kept'")
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "skipped", "blocked", "cancelled", "timed_out"])

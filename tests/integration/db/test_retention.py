@@ -187,6 +187,23 @@ def test_an_owner_that_sees_no_runs_drops_none(owned: Database) -> None:
         assert connection.execute("SELECT id::text FROM runs").fetchall() == [(month,)]
 
 
+def add_delivered(runtime: psycopg.Connection, tenant: uuid.UUID, *, is_read: bool) -> str:
+    """An old signal that was given to a wait, which is over if it has read it."""
+    signal, run = an_id(month_before(6)), an_id(month_before(0))
+    runtime.execute(
+        "INSERT INTO signals (id, tenant_id, name, state, received_at, expires_at, delivered_at, run_id, step)"
+        " VALUES (%s, %s, 'paid', 'delivered', now() - interval '91 days', now(), now(), %s, 'rest')",
+        (signal, tenant, run),
+    )
+    if not is_read:
+        runtime.execute(
+            "INSERT INTO segments (run_id, segment, tenant_id, queue, event, event_key, event_step, signal_id)"
+            " VALUES (%s, 1, %s, 'workflow', 'paid', '', 'rest', %s)",
+            (run, tenant, signal),
+        )
+    return signal
+
+
 def test_old_rows_of_other_kinds_go(owned: Database) -> None:
     tenant = owned.tenant_a
     with psycopg.connect(owned.runtime_url) as runtime:
@@ -203,6 +220,15 @@ def test_old_rows_of_other_kinds_go(owned: Database) -> None:
                 " VALUES (gen_random_uuid(), now(), %s, gen_random_uuid(), %s, now() - make_interval(days => %s))",
                 (tenant, state, days),
             )
+        rest = "now() - make_interval(days => %s), now() + make_interval(days => %s))"
+        for days, state, expires in ((91, "expired", -80), (91, "refused", -80), (91, "kept", 1), (89, "expired", -80)):
+            runtime.execute(
+                "INSERT INTO signals (id, tenant_id, name, state, received_at, expires_at)"
+                f" VALUES (gen_random_uuid(), %s, 'paid', %s, {rest}",
+                (tenant, state, days, expires),
+            )
+        add_delivered(runtime, tenant, is_read=True)
+        unread = add_delivered(runtime, tenant, is_read=False)
     with psycopg.connect(owned.control_url) as control:
         for hours, name in ((25, "old"), (23, "young")):
             control.execute(
@@ -210,4 +236,8 @@ def test_old_rows_of_other_kinds_go(owned: Database) -> None:
                 " VALUES (%s, 'worker', 'h', 1, '1', now() - make_interval(hours => %s))",
                 (name, hours),
             )
-    assert retention.prune().rows == {"idempotency keys": 1, "ticks": 1, "processes": 1}
+    assert retention.prune().rows == {"idempotency keys": 1, "ticks": 1, "processes": 1, "signals": 3}
+    with psycopg.connect(owned.owner_url) as owner:
+        left = owner.execute("SELECT state, id::text FROM signals ORDER BY state").fetchall()
+    assert [state for state, _ in left] == ["delivered", "expired", "kept"]
+    assert left[0][1] == unread, "its wait has not read it yet"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from nexusflow.workflows.starts.signalling import send_signal
 from tests.integration.cluster import Cluster
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -21,7 +22,10 @@ CASES = _cases()
 
 @pytest.fixture(scope="module")
 def runs(cluster: Cluster) -> dict[str, str]:
-    """A run of every case, all at once."""
+    """A run of every case, all at once; the signals of a case are sent before its run starts."""
+    with cluster.active():
+        for signal in (each for case in CASES.values() for each in case.get("signals", ())):
+            send_signal(cluster.tenant, signal["name"], key=signal.get("key", ""), data=signal["data"])
     return {name: cluster.start(case["definition"], case.get("input")) for name, case in CASES.items()}
 
 

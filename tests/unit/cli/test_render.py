@@ -12,7 +12,7 @@ from nexusflow.cli.records import local
 from nexusflow.cli.render import awaiting, steps_table
 from nexusflow.workflows.reports.report import RunReport, RunSummary
 from nexusflow.workflows.reports.report_rows import ChildRun, Failure
-from nexusflow.workflows.reports.report_steps import Iterations, StepReport
+from nexusflow.workflows.reports.report_steps import Awaited, Iterations, StepReport
 
 LOOK = StepReport("poll/look", "transform", 1, "waiting", counts={"succeeded": 2, "waiting": 1})
 STOPPED = StepReport("guarded/try/pay", "fail", 1, "cancelled", way="try", note="stopped: look failed")
@@ -102,3 +102,23 @@ def test_a_line_tells_until_when_a_step_waits(capfd: pytest.CaptureFixture[str])
     first, second = capfd.readouterr().err.splitlines()
     assert first.endswith(" poll running (iteration 3 of at most 10)")
     assert second.endswith(f" guarded/try/rest waiting until {local(waiting.waits_until)}")
+
+
+def test_what_waits_for_an_event_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    paid = StepReport("paid", "wait", 0, "waiting", waits_until=ahead(1), waits_for=Awaited("order.paid", ("o-1",), 1))
+    done = StepReport("done", "wait", 0, "waiting", waits_for=Awaited("order.done", ("",), 1))
+    assert [row[2:] for row in rows(paid, done)] == [
+        "paid wait waiting, for order.paid o-1, gives up in 1 h 0 m",
+        "done wait waiting, for order.done",
+    ]
+    waits = awaiting(report_of(done, paid))
+    assert waits is not None
+    first, second = waits.plain.split("; ")
+    assert first.startswith("Waits for paid for order.paid o-1, at most (")
+    assert second == "done for order.done"
+    PlainView().show(report_of(paid, done))
+    told = [line.partition(" ")[2] for line in capfd.readouterr().err.splitlines()]
+    assert told == [
+        f"paid waiting for order.paid o-1, at most until {local(paid.waits_until)}",
+        "done waiting for order.done",
+    ]

@@ -165,6 +165,20 @@ def test_an_iteration_with_one_first_step_comes_back_to_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({}, "for order.paid"),
+        ({"key": "${{ input.order }}", "timeout": "2d"}, "for order.paid input.order, at most 2d"),
+        ({"timeout": "${{ input.long }}"}, "for order.paid, at most input.long"),
+    ],
+)
+def test_a_wait_for_an_event_tells_which(words: dict[str, str], told: str) -> None:
+    plan = compiled({"id": "rest", "type": "wait", "with": {"event": "order.paid", **words}})
+    assert f'    s0 -.->|"{told}"| d0' in draw_mermaid(plan).splitlines()
+    assert f"rest (wait {told})" in draw(plan, "text")
+
+
+@pytest.mark.parametrize(
     ("seconds", "written"), [(0.05, "50ms"), (1.5, "1.5s"), (90, "1m30s"), (7200, "2h"), (90_061, "1d1h1m1s")]
 )
 def test_durations_are_told_as_one_writes_them(seconds: float, written: str) -> None:

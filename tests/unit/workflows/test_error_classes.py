@@ -31,8 +31,11 @@ def test_codes_and_classes(classes: list[str], *, fits: bool) -> None:
     assert error_fits(ERROR, classes) is fits
 
 
-@pytest.mark.parametrize(("code", "fits"), [("STEP_TIMED_OUT", True), ("RUN_TIMED_OUT", True), ("HTTP_TIMEOUT", False)])
-def test_timeout_is_a_step_or_a_run_out_of_time(code: str, *, fits: bool) -> None:
+@pytest.mark.parametrize(
+    ("code", "fits"),
+    [("STEP_TIMED_OUT", True), ("RUN_TIMED_OUT", True), ("EVENT_DID_NOT_COME", True), ("HTTP_TIMEOUT", False)],
+)
+def test_timeout_is_what_took_too_long_or_never_came(code: str, *, fits: bool) -> None:
     assert error_fits({"code": code, "cause": "provider"}, ["timeout"]) is fits
 
 

@@ -5,7 +5,7 @@ import datetime
 from nexusflow.workflows.language.checks import parse_definition
 from nexusflow.workflows.planning.plan import Plan, compile_plan
 from nexusflow.workflows.reports.report_rows import Failure, Live, Records, RunRecords
-from nexusflow.workflows.reports.report_steps import Iterations, Progress, StepReport, awaited, derive_steps
+from nexusflow.workflows.reports.report_steps import Awaited, Iterations, Progress, StepReport, awaited, derive_steps
 from nexusflow.workflows.saved.catalogue import catalogue
 
 WORKFLOW = """\
@@ -322,6 +322,41 @@ def test_in_a_foreach_waits_catches_and_iterations_are_counted() -> None:
     assert (steps["each/poll"].iterations, steps["each/poll"].told) == (Iterations(8, None), "8 iterations")
     steps = control({**counts, ("each", 0): one("succeeded", items=2)}, workflow=EACH, is_over=True)
     assert told(steps["each/guarded/catch0/b"]) == ("skipped", "no error")
+
+
+EVENT = """\
+nexusflow: "1"
+name: event
+steps:
+  - id: each
+    type: foreach
+    with: { items: [1, 2, 3, 4, 5] }
+    steps: [{ id: paid, type: wait, with: { event: order.paid, key: "${{ item }}", timeout: 1h } }]
+  - { id: done, type: wait, with: { event: order.done } }
+"""
+
+
+def test_a_wait_says_for_which_event() -> None:
+    counts = {
+        ("each", 0): one("running", items=5),
+        ("each/paid", 1): Records({"waiting": 5}),
+        ("done", 0): one("waiting"),
+    }
+    live = [Live("each/paid", n, False, "waiting", LATER, True, "order.paid", f"o-{n}") for n in "01234"]
+    steps = control(counts, *live, Live("done", "", False, "waiting", None, True, "order.done"), workflow=EVENT)
+    paid, done = steps["each/paid"], steps["done"]
+    assert (paid.waits_until, paid.waits_for) == (LATER, Awaited("order.paid", ("o-0", "o-1", "o-2"), 5))
+    assert paid.waits_for is not None
+    assert paid.waits_for.told == "order.paid o-0, o-1, o-2 and 2 more"
+    assert (done.state, done.waits_until, done.waits_for) == ("waiting", None, Awaited("order.done", ("",), 1))
+    assert done.waits_for is not None
+    assert done.waits_for.told == "order.done"
+    assert done.as_dict()["waits_for"] == {"event": "order.done", "keys": ("",), "waiting": 1}
+    assert [step.path for step in awaited(steps.values())] == ["each/paid", "done"]
+    given = control(counts, Live("done", "", False, "waiting", NOW), workflow=EVENT)
+    assert given["done"].waits_for is None, "it goes on"
+    over = control(counts, *live, workflow=EVENT, is_over=True)
+    assert over["each/paid"].waits_for is None
 
 
 def test_in_a_run_that_is_over_nothing_waits() -> None:

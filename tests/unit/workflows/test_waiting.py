@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nexusflow.errors import Permanent
-from nexusflow.workflows.engine.waiting import waiting_moment, waiting_seconds
+from nexusflow.workflows.engine.waiting import waiting_key, waiting_moment, waiting_seconds
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,17 @@ def test_what_is_no_moment_with_a_zone_fails_the_step(value: Any) -> None:
 def test_a_moment_that_utc_cannot_say_fails_the_step(text: str) -> None:
     with pytest.raises(Permanent, match="out of range"):
         waiting_moment(text)
+
+
+@pytest.mark.parametrize(("value", "key"), [("", ""), ("o-1041", "o-1041"), (1041, "1041"), ("ü" * 200, "ü" * 200)])
+def test_a_key_is_a_text_or_a_whole_number(value: Any, key: str) -> None:
+    assert waiting_key(value) == key
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, ["a"], {"a": 1}, "k" * 201, "a\nb", "a\x00"])
+def test_what_is_no_key_fails_the_step(value: Any) -> None:
+    with pytest.raises(Permanent) as caught:
+        waiting_key(value)
+    assert (caught.value.code, caught.value.cause) == ("NOT_A_KEY", "user")
+    assert len(caught.value.message) < 300
+    assert caught.value.hint

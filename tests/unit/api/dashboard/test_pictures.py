@@ -8,7 +8,7 @@ from api.dashboard.pictures import Shape, bars, graph
 from api.dashboard.words import ago, sign
 from nexusflow.workflows.reports.layout import lay_out
 from nexusflow.workflows.reports.report import RunReport, RunSummary
-from nexusflow.workflows.reports.report_steps import Iterations, StepReport
+from nexusflow.workflows.reports.report_steps import Awaited, Iterations, StepReport
 from tests.unit.workflows.definitions import compiled, step
 
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -38,6 +38,20 @@ def test_a_box_tells_how_long_a_step_still_waits() -> None:
     rest = shapes()["guarded/try/rest"]
     assert (rest.state, rest.line) == ("waiting", "wait · 5 min 0 s left")
     assert rest.label == "guarded/try/rest, wait, waiting, until 2026-01-01 12:05:00 UTC"
+
+
+def test_a_box_tells_for_which_event_a_step_waits() -> None:
+    waits = Awaited("a.very.long.name.of.an.event", ("o-1",), 1)
+    event = {"id": "rest", "type": "wait", "with": {"event": waits.event}}
+    picture = lay_out(compiled(event))
+    for until, line, told in (
+        (None, "wait · for a.very.long.…", "for a.very.long.name.of.an.event o-1"),
+        (LATER, "wait · 5 min 0 s left", "until 2026-01-01 12:05:00 UTC"),
+    ):
+        rest = StepReport("rest", "wait", 0, "waiting", started_at=NOW, waits_until=until, waits_for=waits)
+        (shape,) = graph(picture, [rest], NOW).shapes
+        assert shape.line == line
+        assert shape.label.endswith(told)
 
 
 def test_an_until_tells_its_iterations() -> None:
