@@ -11,7 +11,19 @@ from api.calls import desk
 from api.door import Door
 from api.errors import add_error_handlers
 from api.limits import rate_limit
-from api.routes import definitions, events, files, health, metrics, runs, schedules, signals, steps, workflows
+from api.routes import (
+    definitions,
+    events,
+    files,
+    health,
+    metrics,
+    reruns,
+    runs,
+    schedules,
+    signals,
+    steps,
+    workflows,
+)
 from nexusflow.errors import NexusError
 from nexusflow.log import configure_logging, get_logger
 from nexusflow.settings import get_settings
@@ -53,6 +65,7 @@ def create_app() -> FastAPI:
     add_error_handlers(app)
     for router in (
         runs.router,  # the most asked for comes first: routes are tried in turn
+        reruns.router,
         steps.router,
         events.router,
         signals.router,

@@ -4,9 +4,9 @@ Answers are built by ``views.py`` and not checked again on their way out; a test
 """
 
 import datetime
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAX_NUMBER = 2**31 - 1
 RUN_ID = "0199f0a3-7c1e-7b52-9d0e-3f6b1a2c4d5e"
@@ -72,6 +72,33 @@ class StartBatch(RequestModel):
     inputs: list[dict[str, Any]] = Field(min_length=1, max_length=1000, description="One input for each run.")
     version: int | None = Field(None, ge=1, le=MAX_NUMBER)
     mock: bool = Field(False, description="Steps with a `mock` are not done, but give what it says.")
+
+
+class RerunRun(RequestModel):
+    """How to repeat a run."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"from": "failed", "version": "latest"}]})
+
+    from_: str | None = Field(
+        None,
+        alias="from",
+        min_length=1,
+        max_length=1_000,
+        description="`failed`: what did not succeed. `start`: all of it. A step's path: it, and what comes after it."
+        " Default: `failed`; with `input`, `start`.",
+    )
+    version: int | Literal["latest"] | None = Field(
+        None, description="A number, or `latest`. Default: the run's own.", examples=["latest"]
+    )
+    input: dict[str, Any] | None = Field(None, description="Another input than the run had; from the start only.")
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version(cls, given: Any) -> Any:
+        is_number = isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MAX_NUMBER
+        if given not in (None, "latest") and not is_number:
+            raise ValueError("It must be a version's number, or latest.")
+        return given
 
 
 class Nothing(RequestModel):
@@ -162,6 +189,37 @@ class AcceptedRun(BaseModel):
     status: str = Field(examples=["queued"])
 
 
+class RerunView(AcceptedRun):
+    """A run that repeats another one."""
+
+    rerun_of: str = Field(examples=[RUN_ID])
+    from_: str = Field(alias="from", examples=["failed"])
+    version: int
+    kept: int = Field(description="How many records of that run it begins with.")
+
+
+class ManyRunsItem(BaseModel):
+    """What became of one of many runs."""
+
+    run_id: str = Field(examples=[RUN_ID])
+    id: str | None = Field(description="The run that repeats it.")
+    status: str | None
+    error: dict[str, Any] | None = Field(description="Why nothing was done: `code`, `message`, `hint`.")
+    preview: dict[str, Any] | None = Field(description="Of a dry run.")
+    was_over: bool = Field(False, description="It was over before it could be cancelled.")
+
+
+class ManyRunsView(BaseModel):
+    """What became of many runs."""
+
+    dry_run: bool
+    matched: int
+    done: int
+    refused: int
+    effects: list[dict[str, Any]] = Field(description="Of a dry run: what all of them would do outside, in numbers.")
+    runs: list[ManyRunsItem]
+
+
 class RunLineView(BaseModel):
     """A run in a list."""
 
@@ -172,13 +230,14 @@ class RunLineView(BaseModel):
     status: str = Field(description="queued, running, paused, succeeded, failed, cancelled or timed_out.")
     ending: str | None = Field(description="The bad end it is on its way to, while its last steps finish.")
     cause: str | None = Field(description="Who has to act: user, provider or platform.")
-    trigger: str = Field(description="api, cli, page, schedule or workflow.")
+    trigger: str = Field(description="api, cli, page, schedule, workflow or rerun.")
     error_code: str | None
     error_message: str | None
     accepted_at: datetime.datetime
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
     seconds: float = Field(description="Since it was accepted, or in all.")
+    rerun_of: str | None = Field(description="The run that it repeats.")
 
 
 class TurnView(BaseModel):
@@ -211,6 +270,9 @@ class RunView(BaseModel):
     finished_at: datetime.datetime | None
     seconds: float
     waits_for: TurnView | None = Field(description="Why it has not begun yet, while it is queued.")
+    rerun_of: str | None = Field(description="The run that it repeats, from `rerun_from` on.")
+    rerun_from: str | None
+    reruns: list[str] = Field(description="The runs that repeat it, the newest first.")
 
 
 class StepView(BaseModel):

@@ -7,6 +7,7 @@ from nexusflow.connectors.base import Action
 from nexusflow.workflows.reports.listing import RunLine
 from nexusflow.workflows.reports.report import RunSummary
 from nexusflow.workflows.saved.library import VersionDiff, VersionSummary, WorkflowDetail, WorkflowSummary
+from nexusflow.workflows.starts.rerunning import Rerun
 
 
 def workflow_view(workflow: WorkflowSummary) -> dict[str, Any]:
@@ -47,6 +48,12 @@ def run_view(run: RunSummary) -> dict[str, Any]:
 def accepted_view(run: str, workflow: str) -> dict[str, Any]:
     """A run that was just accepted."""
     return {"id": run, "workflow_id": workflow, "status": "queued"}
+
+
+def rerun_view(made: Rerun) -> dict[str, Any]:
+    """A run that repeats another one and was just accepted."""
+    told = {"rerun_of": made.rerun_of, "from": made.begin, "version": made.version, "kept": made.kept}
+    return accepted_view(made.id, made.workflow_id) | told
 
 
 def action_view(action: Action) -> dict[str, Any]:

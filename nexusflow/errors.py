@@ -80,10 +80,11 @@ class Conflict(NexusError):
     ``NAME_TAKEN``: another workflow has the name. ``ARCHIVED``: the workflow is archived, and starts nothing.
     ``IDEMPOTENCY_KEY_REUSED``: the key came before, with another request. ``LIMIT_REACHED``: as many runs of the
     workflow live as its `concurrency` allows, and it says to refuse more. ``NOBODY_WAITS``: a signal is for nobody.
+    ``RUN_IS_LIVE``, ``NOTHING_FAILED``, ``RERUN_DOES_NOT_FIT``: a run that cannot be repeated so.
     """
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(code, message, hint, 409)
+    def __init__(self, code: str, message: str, hint: str = "", details: list[Problem] | None = None) -> None:
+        super().__init__(code, message, hint, 409, details or [])
 
 
 class QueueFull(NexusError):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import uuid_utils
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +23,7 @@ from nexusflow.workflows.reports.report_steps import awaited
 from nexusflow.workflows.reports.step_details import read_items, read_step
 from nexusflow.workflows.saved.library import list_workflows
 from nexusflow.workflows.starts.control import cancel_run, pause_run, resume_run
+from nexusflow.workflows.starts.rerunning import Asked, rerun
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -126,6 +128,17 @@ async def resume(request: Request, run_id: str) -> Response:
     return await _changed(request, run_id, resume_run)
 
 
+@router.post("/runs/{run_id}/rerun")
+async def rerun_run(
+    request: Request, run_id: str, begin: Annotated[str, Query(alias="from", max_length=1_000)], key: str = ""
+) -> Response:
+    """Repeat a run that is over, and go to the run that does; sent twice, it is one run."""
+    who = await signed_in(request)
+    once = f"page-{key}" if key else None
+    made = await call(rerun, who.tenant, identity(run_id), Asked(begin), idempotency_key=once)
+    return redirect(f"/runs/{made.id}")
+
+
 async def _changed(request: Request, run_id: str, change: Callable[[str, str], str]) -> Response:
     who = await signed_in(request)
     run = identity(run_id)
@@ -145,6 +158,7 @@ def _progress(tenant: str, run: str) -> dict[str, Any]:
         "bars": bars(report, now),
         "awaited": awaited(report.steps) if report.run.ending is None else [],
         "failing": [step for step in report.steps if step.failures],
+        "key": str(uuid_utils.uuid4()),
     }
 
 

@@ -1,15 +1,12 @@
 """Runs: start them, list them, read one, cancel, pause and resume one."""
 
 import asyncio
-import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,73 +15,54 @@ from api.bodies import read_model
 from api.calls import call
 from api.deps import Caller, StrictRoute, idempotency_key, identity
 from api.errors import Refused, RequestInvalid
+from api.filters import RunFilter, meant
 from api.live import wait_for_end
 from api.once import KEY_HEADER, answered_once, replayed
 from api.paging import CursorQuery
-from api.shapes import AcceptedRun, ChangedRun, Nothing, RunLineView, RunView, StartBatch, StartRun, StepView
+from api.shapes import (
+    AcceptedRun,
+    ChangedRun,
+    Nothing,
+    RequestModel,
+    RunLineView,
+    RunView,
+    StartBatch,
+    StartRun,
+    StepView,
+)
 from api.views import accepted_view, run_line_view, run_view
 from nexusflow.auth.keys import Principal
 from nexusflow.db.session import DATABASE_DOWN
-from nexusflow.errors import InvalidInput, NotFound, Problem
+from nexusflow.errors import InvalidInput, Problem
 from nexusflow.settings import get_settings
 from nexusflow.workflows.reports.listing import list_runs
 from nexusflow.workflows.reports.report import read_progress, read_run
-from nexusflow.workflows.rows.paging import is_id
-from nexusflow.workflows.saved.library import find_workflow
 from nexusflow.workflows.starts.control import cancel_run, pause_run, resume_run
 from nexusflow.workflows.starts.starting import start_runs
 
 router = APIRouter(prefix="/v2", tags=["runs"], route_class=StrictRoute)
 
-Cause = Literal["user", "provider", "platform"]
-Trigger = Literal["api", "cli", "page", "schedule", "workflow"]
 Sort = Literal["-accepted_at", "accepted_at", "-finished_at", "finished_at"]
 CHANGES = {"cancel": cancel_run, "pause": pause_run, "resume": resume_run}
-STATUSES = ("queued", "running", "paused", "succeeded", "failed", "cancelled", "timed_out")
 Wait = Annotated[float | None, Query(ge=0, description="Answer with the finished run (200) if it is over so soon.")]
 Whole = Annotated[bool, Query(description='Also a large input or output; else `{"$large": {"bytes", "sha256"}}`.')]
 
 
-def _body(model: type[StartRun | StartBatch], *, required: bool) -> dict[str, Any]:
-    content = {"application/json": {"schema": model.model_json_schema()}}
+def body_of(model: type[RequestModel], *, required: bool) -> dict[str, Any]:
+    """A body that comes with an Idempotency-Key, as the reference describes it."""
+    schema = model.model_json_schema()
+    for name, inner in schema.pop("$defs", {}).items():  # a reference would lead nowhere in the whole document
+        for each in schema["properties"].values():
+            if each.pop("$ref", "").endswith(f"/{name}"):
+                each.update(inner | {"description": each.get("description", inner.get("description"))})
+    content = {"application/json": {"schema": schema}}
     return {"parameters": [KEY_HEADER], "requestBody": {"required": required, "content": content}}
 
 
-class RunQuery(CursorQuery):
+class RunQuery(RunFilter, CursorQuery):
     """Which runs to list."""
 
-    workflow: str | None = Field(None, min_length=1, max_length=200, description="A workflow's id, or its name.")
-    status: list[str] | None = Field(
-        None,
-        description="One or several (`status=failed&status=timed_out`, or with commas).",
-        json_schema_extra={"items": {"type": "string", "enum": list(STATUSES)}},
-    )
-    cause: Cause | None = Field(None, description="Who has to act.")
-    trigger: Trigger | None = Field(None, description="What started it.")
-    parent: uuid.UUID | None = Field(None, description="Those that this run's steps called.")
-    since: AwareDatetime | None = Field(None, description="Accepted at this time or later; with a zone.")
-    until: AwareDatetime | None = Field(None, description="Accepted before this time; with a zone.")
-    text: str | None = Field(
-        None, max_length=200, description="The begin of an id, or in the workflow's name, the error or the key."
-    )
     sort: Sort = "-accepted_at"
-
-    @field_validator("status")
-    @classmethod
-    def _known(cls, given: list[str] | None) -> list[str] | None:
-        found = [word for each in given or () for word in each.split(",") if word]
-        unknown = [word for word in found if word not in STATUSES]
-        if unknown:
-            raise ValueError(f"There is no status {unknown[0][:40]}; there are {', '.join(STATUSES)}")
-        return found or None
-
-    @field_validator("since", "until", mode="before")
-    @classmethod
-    def _time(cls, given: Any) -> Any:
-        """A bare number is no time here, or 2026 were 34 minutes of 1970; an unescaped plus has become a space."""
-        if not isinstance(given, str) or "-" not in given[1:]:
-            return "no time"
-        return re.sub(r" (\d\d:?\d\d)$", r"+\1", given)
 
 
 @router.post(
@@ -92,7 +70,7 @@ class RunQuery(CursorQuery):
     status_code=202,
     response_model=Answer[AcceptedRun],
     responses={200: {"model": Answer[RunView], "description": "The run is over: with `wait`."}},
-    openapi_extra=_body(StartRun, required=False),
+    openapi_extra=body_of(StartRun, required=False),
 )
 async def start(request: Request, caller: Caller, workflow_id: str, wait: Wait = None) -> Response:
     """Start a run. It is durable before this answers, and starts as soon as workers are there."""
@@ -100,7 +78,7 @@ async def start(request: Request, caller: Caller, workflow_id: str, wait: Wait =
     seconds = _seconds(wait)
     key = idempotency_key(request)
     given = await read_model(request, StartRun, optional=True)
-    with _pointing("/input"):
+    with pointing("/input"):
         started = await call(
             start_runs,
             caller.tenant,
@@ -121,7 +99,7 @@ async def start(request: Request, caller: Caller, workflow_id: str, wait: Wait =
     "/workflows/{workflow_id}/run:batch",
     status_code=202,
     response_model=Answer[list[AcceptedRun]],
-    openapi_extra=_body(StartBatch, required=True),
+    openapi_extra=body_of(StartBatch, required=True),
 )
 async def start_batch(request: Request, caller: Caller, workflow_id: str) -> Response:
     """Start up to 1,000 runs, all or none; they come back in the order of the inputs."""
@@ -145,13 +123,7 @@ async def start_batch(request: Request, caller: Caller, workflow_id: str) -> Res
 @router.get("/runs", response_model=Listing[RunLineView])
 async def list_all(request: Request, caller: Caller, query: Annotated[RunQuery, Query()]) -> Response:
     """Runs, without their input and output. `text` looks through the newest ones only."""
-    given = query.model_dump()
-    if query.workflow and not is_id(query.workflow):
-        given["workflow"] = await call(_workflow_of, caller.tenant, query.workflow)
-    if query.status is not None:
-        given["status"] = set(query.status)
-    if query.parent is not None:
-        given["parent"] = str(query.parent)
+    given = query.model_dump() | await call(meant, caller.tenant, query, "?workflow")
     return listing(request, await call(list_runs, caller.tenant, **given), run_line_view)
 
 
@@ -213,8 +185,8 @@ async def _changed(request: Request, caller: Caller, run_id: str, change: str) -
 
 
 @contextmanager
-def _pointing(at: str) -> Iterator[None]:
-    """Problems of a part of the body point to it from the body's root, as those of a batch do."""
+def pointing(at: str) -> Iterator[None]:
+    """Let problems of a part of the body point to it from the body's root, as those of a batch do."""
     try:
         yield
     except InvalidInput as error:
@@ -251,10 +223,3 @@ async def _hung_up(request: Request) -> None:
     """Until the client has gone; its body is read by now."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _workflow_of(tenant: str, name: str) -> str:
-    try:
-        return find_workflow(tenant, name)
-    except (NotFound, InvalidInput) as error:
-        raise RequestInvalid([Problem("?workflow", None, None, "INVALID_VALUE", error.message, error.hint)]) from None

@@ -53,6 +53,7 @@ class StepDetailsView(BaseModel):
     caught_name: str | None = Field(description="Inside a catch: the variable that holds the error.")
     caught: dict[str, Any] | None = Field(description="Inside a catch: the error.")
     idempotency_key: str
+    kept_from: str | None = Field(description="The run that did it, where this one has kept it.")
     has_items: bool = Field(description="Whether `/items` lists something.")
     item_of: str | None = Field(description="The type of the loop that `item` is of: foreach or until.")
     items_of: str | None = Field(description="The type of the loop whose items or iterations `/items` lists.")

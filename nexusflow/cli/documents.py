@@ -45,6 +45,9 @@ def shown_run_document(report: RunReport, events: list[EventReport]) -> dict[str
         "finished_at": _time(run.finished_at),
         "seconds": round(run.seconds, 3),
         "waits_for": run.waits_for and vars(run.waits_for),
+        "rerun_of": run.rerun_of,
+        "rerun_from": run.rerun_from,
+        "reruns": list(run.reruns),
         "events": [
             {"at": _time(each.at), "type": each.type, "step": each.step, "item": each.item, "data": each.data}
             for each in events

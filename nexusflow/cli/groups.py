@@ -10,7 +10,7 @@ import typer
 from nexusflow.cli import exits
 
 workflows = typer.Typer(help="Save workflows, publish, compare and remove them.", no_args_is_help=True)
-runs = typer.Typer(help="Look at runs, follow, pause and cancel them.", no_args_is_help=True)
+runs = typer.Typer(help="Look at runs, follow, pause, cancel and repeat them.", no_args_is_help=True)
 signals = typer.Typer(help="Say that events happened, and see who got them.", no_args_is_help=True)
 keys = typer.Typer(help="Make and revoke API keys.", no_args_is_help=True)
 
@@ -27,6 +27,23 @@ Status = Annotated[
 Text = Annotated[str | None, typer.Option("--text", "-t", metavar="TEXT", help="With this text in its name or error.")]
 Sort = Annotated[str | None, typer.Option("--sort", metavar="FIELD", help="The order; -FIELD for the last first.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", help="At most so many.", min=1, max=10_000)]
+Cause = Annotated[
+    str | None, typer.Option("--cause", metavar="CAUSE", help="Failed because of: user, provider, platform.")
+]
+Trigger = Annotated[
+    str | None,
+    typer.Option("--trigger", metavar="TRIGGER", help="Started by: api, cli, page, schedule, workflow, …"),
+]
+Parent = Annotated[str | None, typer.Option("--parent", metavar="ID", help="Called by the steps of this run.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help="Accepted since: 2h, 7d, or 2026-01-31T08:00.")
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Accepted before.")]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID…]", help="The runs' ids, or how they begin.", show_default=False)
+]
+Most = Annotated[int, typer.Option("--limit", "-n", metavar="N", help="At most so many.", min=1, max=1_000)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -131,19 +148,11 @@ def diff_versions(
 def list_runs(
     workflow: Workflow = None,
     status: Status = None,
-    cause: Annotated[
-        str | None, typer.Option("--cause", metavar="CAUSE", help="Failed because of: user, provider, platform.")
-    ] = None,
-    trigger: Annotated[
-        str | None, typer.Option("--trigger", metavar="TRIGGER", help="Started by: api, cli, page, schedule, workflow.")
-    ] = None,
-    parent: Annotated[
-        str | None, typer.Option("--parent", metavar="ID", help="Called by the steps of this run.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Accepted since: 2h, 7d, or 2026-01-31T08:00.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Accepted before.")] = None,
+    cause: Cause = None,
+    trigger: Trigger = None,
+    parent: Parent = None,
+    since: Since = None,
+    until: Until = None,
     text: Text = None,
     sort: Sort = None,
     limit: Limit = 20,
@@ -180,13 +189,59 @@ def watch_runs(
 
 @runs.command("cancel")
 def cancel_runs(
-    run_ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The runs' ids, or how they begin.")],
+    run_ids: Ids = None,
+    workflow: Workflow = None,
+    status: Status = None,
+    cause: Cause = None,
+    trigger: Trigger = None,
+    since: Since = None,
+    until: Until = None,
+    text: Text = None,
+    limit: Most = 100,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
-    """Ask runs to end: nothing new starts in them, what runs may finish."""
-    from nexusflow.cli.runs import cancel
+    """Ask runs to end: nothing new starts in them, what runs may finish. By id, or all that fit the filter."""
+    from nexusflow.cli.many import Many, cancel
+    from nexusflow.cli.runs import Filters
 
-    return _do(cancel, run_ids, as_json=as_json)
+    filters = Filters(workflow, status, cause, trigger, None, since, until, text)
+    return _do(cancel, Many(run_ids or [], filters, limit, dry_run, yes), as_json=as_json)
+
+
+@runs.command("rerun")
+def rerun_runs(
+    run_ids: Ids = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="WHERE", help="failed (default), start, or a step: it and what comes after it."),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="N", help="A number, or latest; default: the run's own.")
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--input", "-i", metavar="KEY=VALUE", help="Another input, from the start on.")
+    ] = None,
+    workflow: Workflow = None,
+    status: Status = None,
+    cause: Cause = None,
+    trigger: Trigger = None,
+    since: Since = None,
+    until: Until = None,
+    text: Text = None,
+    limit: Most = 100,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> int:
+    """Repeat runs that are over, keeping what succeeded. By id, or all that fit the filter."""
+    from nexusflow.cli.many import Many, rerun
+    from nexusflow.cli.runs import Filters
+
+    filters = Filters(workflow, status, cause, trigger, None, since, until, text)
+    many = Many(run_ids or [], filters, limit, dry_run, yes)
+    return _do(rerun, many, begin, version, given or [], as_json=as_json)
 
 
 @runs.command("pause")

@@ -1,4 +1,4 @@
-"""``nexusflow runs list``, ``runs cancel``, ``runs pause`` and ``runs resume``."""
+"""``nexusflow runs list``, ``runs pause`` and ``runs resume``; ``runs cancel`` by ids."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +32,11 @@ class Filters:
     since: str | None = None
     until: str | None = None
     text: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no flag is given."""
+        return not any(vars(self).values())
 
     def asked(self, tenant: str) -> dict[str, Any]:
         """As the list takes them. Raises InvalidInput, NotFound."""

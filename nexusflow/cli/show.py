@@ -38,6 +38,10 @@ def _show(report: RunReport, events: list[EventReport]) -> None:
     by = run.trigger if run.parent is None else f"step {run.parent['step']} of run {run.parent['run_id']}"
     by += ", with mocks" if run.mock else ""
     say(f"Version {run.version}, started by {by}, accepted {_local(run.accepted_at)}", "dim", to=out())
+    if run.rerun_of is not None:
+        say(f"Repeats run {run.rerun_of} from {run.rerun_from}", "dim", to=out())
+    if run.reruns:
+        say(f"Repeated by run {', '.join(run.reruns)}", "dim", to=out())
     if run.input:
         text = json.dumps({key: _brief(value) for key, value in run.input.items()}, ensure_ascii=False)
         say(f"Input: {text[:INPUT_WIDTH]}{'…' if len(text) > INPUT_WIDTH else ''}", "dim", to=out())

@@ -21,9 +21,11 @@ __all__ = [
     "ObjectMissing",
     "StorageAway",
     "configured",
+    "copy",
     "delete_month",
     "get",
     "month_name",
+    "month_of",
     "parse_key",
     "put",
     "stream",
@@ -95,6 +97,17 @@ def stream(tenant: str, key: str) -> BinaryIO:
     parsed = parse_key(key, tenant)
     opened: BinaryIO = _backend(parsed.scheme).stream(parsed)
     return opened
+
+
+def copy(tenant: str, key: str, owner: str) -> str:
+    """Keep an object once more, under another owner, and give that one's key. Raises ObjectMissing, StorageAway."""
+    with closing(stream(tenant, key)) as content:
+        return put(tenant, owner, content)
+
+
+def month_of(owner: str) -> str:
+    """The month with which an owner's objects go."""
+    return month_name(moment_of(owner))
 
 
 def delete_month(month: datetime.datetime) -> int:

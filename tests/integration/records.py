@@ -23,7 +23,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run: ``steps`` by path, or by ``path[item]`` where it ran for an item."""
+    """A run: ``steps`` by path, or by ``path[item]`` where it ran for an item; ``kept``: those of another run."""
 
     id: str
     status: str
@@ -33,6 +33,7 @@ class RunRecord:
     steps: dict[str, StepRecord]
     events: list[tuple[str, str | None, str | None, Any]]
     live: int
+    kept: frozenset[str] = frozenset()
 
     @property
     def states(self) -> dict[str, str]:
@@ -57,6 +58,7 @@ def read_run(tenant: str, run: str) -> RunRecord:
         found = connection.execute(sa.select(models.steps).where(steps.run_id == run)).all()
         told = connection.execute(sa.select(models.run_events).where(events.run_id == run).order_by(events.id)).all()
         live = connection.scalar(sa.select(sa.func.count()).select_from(models.segments).where(segments.run_id == run))
+    named = {f"{each.step}[{each.item}]" if each.item else each.step: each for each in found}
     return RunRecord(
         run,
         row.status,
@@ -64,11 +66,10 @@ def read_run(tenant: str, run: str) -> RunRecord:
         row.output,
         row.error,
         {
-            f"{each.step}[{each.item}]" if each.item else each.step: StepRecord(
-                each.state, each.attempts, each.output, each.error, each.started_at, each.finished_at
-            )
-            for each in found
+            name: StepRecord(each.state, each.attempts, each.output, each.error, each.started_at, each.finished_at)
+            for name, each in named.items()
         },
         [(each.type, each.step, each.item, each.data) for each in told],
         live or 0,
+        frozenset(name for name, each in named.items() if each.kept_from is not None),
     )

@@ -24,7 +24,7 @@ def _check(cluster: Cluster, seeds: range, seconds: float) -> None:
     for seed, definition in definitions.items():
         record = cluster.read(runs[seed])
         try:
-            _agree(Reference(definition, INPUT, _told(record)), record)
+            agree(Reference(definition, INPUT, told_of(record)), record)
         except AssertionError as error:
             error.add_note(f"seed {seed}: {definition}")
             raise
@@ -34,7 +34,7 @@ def _blame(error: dict[str, Any]) -> Blame:
     return error["step"], error.get("item", ""), error["code"]
 
 
-def _told(record: RunRecord) -> dict[Place, Blame]:
+def told_of(record: RunRecord) -> dict[Place, Blame]:
     """The failures that ended parts of tries, and those of compensations; not of a try that was itself stopped."""
     told = {}
     for name, step in record.steps.items():
@@ -54,7 +54,7 @@ def _name(place: Place) -> str:
     return f"{place[0]}[{place[1]}]" if place[1] else place[0]
 
 
-def _agree(reference: Reference, record: RunRecord) -> None:
+def agree(reference: Reference, record: RunRecord) -> None:
     if reference.run.blame:
         assert (record.status, record.cause) == ("failed", "user")
         assert record.error is not None
@@ -90,7 +90,7 @@ def _agree_step(name: str, expected: Expected, record: RunRecord) -> None:
 
 def _agree_races(reference: Reference, record: RunRecord) -> None:
     """What ended a part of a try is one of the failures that may have."""
-    told = _told(record)
+    told = told_of(record)
     for part, blame in reference.races.items():
         assert told.get(part) in {None, *blame}, (part, told[part], blame)
 
@@ -119,10 +119,11 @@ def _agree_undone(reference: Reference, record: RunRecord) -> None:
 
 def _agree_order(reference: Reference, record: RunRecord) -> None:
     told = {(step, item): number for number, (_, step, item, _) in enumerate(record.events) if step}
+    kept = {_place(name): -1 for name in record.kept}
     for place, needs in reference.needs.items():
         for need in needs:
             if place in told:
-                assert told[need] < told[place], f"{place} before {need}"
+                assert (kept | told)[need] < told[place], f"{place} before {need}"
     for (path, item), parts in reference.tries.items():
         for before, after in pairwise(parts):
             # What an item that is skipped or collected had begun may end behind a part that went well.

@@ -20,6 +20,7 @@ from nexusflow.workflows.engine.hung import TookTooLong, within
 from nexusflow.workflows.evaluation.expressions import resolve
 from nexusflow.workflows.evaluation.sandbox import get_sandbox
 from nexusflow.workflows.rows.cache import digest_of, find_output, keep_output
+from nexusflow.workflows.rows.reruns import Family, key_run
 from nexusflow.workflows.rows.values import Kept
 
 log = get_logger(__name__)
@@ -33,18 +34,20 @@ FileOpener = Callable[[str, FileRef], AbstractContextManager[BinaryIO]]
 
 @dataclass(frozen=True)
 class Place:
-    """Which step, of which run and item, on which attempt."""
+    """Which step, of which run and item, on which attempt. ``family``: of a rerun, what its keys go by."""
 
     tenant: str
     run: str
     step: str
     item: str
     attempt: int
+    family: Family | None = None
 
     @property
     def key(self) -> str:
-        """``run/step/item``: the same on every attempt, another in every other run."""
-        return f"{self.run}/{self.step}/{self.item}" if self.item else f"{self.run}/{self.step}"
+        """``run/step/item``: the same on every attempt and on reruns of what did not succeed, else another."""
+        run = key_run(self.family, self.run, self.step, self.item)
+        return f"{run}/{self.step}/{self.item}" if self.item else f"{run}/{self.step}"
 
 
 @dataclass(frozen=True)

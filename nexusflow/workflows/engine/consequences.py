@@ -44,7 +44,7 @@ def follower(plan: Plan, segment_id: int, item: str, *, lo: int = 0, hi: int = 0
         patience=patience(plan, segment),
         needs=segment.needs,
         quorum=segment.quorum,
-        first=op.path if op.kind in ("step", "open") else None,
+        own=tuple(each.path for each in segment.ops if each.kind in ("step", "open")),
         above=_above(plan, segment.scope, item),
         mine=op.kind in CONTROL_OPS,
     )
@@ -138,10 +138,10 @@ class Consequences:
         """Start the chosen branch of a switch."""
         self.follow(scope.entries, item)
 
-    def open_until(self, row: Row) -> None:
-        """Record that an until runs, and start its first iteration."""
+    def open_until(self, row: Row, kept: int = 0) -> None:
+        """Record that an until runs, and start its first iteration; behind those ``kept``, in a rerun."""
         self.effects.rows.append(row)
-        self.follow(self._plan.scopes[row.step].entries, child_item(row.item, 0))
+        self.follow(self._plan.scopes[row.step].entries, child_item(row.item, kept))
 
     def open_try(self, row: Row) -> None:
         """Record that a try runs, and start its steps."""

@@ -24,7 +24,7 @@ from nexusflow.workflows.engine.handling import handle_try, holder_of
 from nexusflow.workflows.engine.insist import insist
 from nexusflow.workflows.engine.items import items_of
 from nexusflow.workflows.engine.mocking import mocked
-from nexusflow.workflows.engine.outcomes import LIST, Outcome, child_item
+from nexusflow.workflows.engine.outcomes import LIST, Outcome, child_item, iterations_kept
 from nexusflow.workflows.engine.reading import Reading
 from nexusflow.workflows.engine.resting import stop_rest
 from nexusflow.workflows.engine.waiting import begin_wait, end_of_wait
@@ -218,7 +218,7 @@ class Execution:
         return row
 
     def _act(self, plan: StepPlan, item: str, attempt: int) -> Performed:
-        place = Place(self._claim.hint.tenant, self._claim.hint.run, plan.path, item, attempt)
+        place = Place(self._claim.hint.tenant, self._claim.hint.run, plan.path, item, attempt, self._claim.family)
         return perform(plan.spec, place, self._reading.roots(plan.refs, item), self._outside.open_file)
 
     def _refuse_if_condemned(self) -> None:
@@ -254,7 +254,7 @@ class Execution:
                 row.items = items_of(self._reading, plan, row.item)
             self._consequences.open_foreach(row)
         elif plan.spec["type"] == "until":
-            self._consequences.open_until(row)
+            self._consequences.open_until(row, iterations_kept(self._claim, row.step, row.item))
         elif plan.spec["type"] == "try":
             self._consequences.open_try(row)
         elif plan.spec["type"] == "wait":
@@ -327,7 +327,7 @@ class Execution:
         if known is None or known.state not in STEP_TERMINAL:
             before = known.attempts if known is not None else 0
             row, started = Row(name, item, "succeeded", attempts=before + 1), time.monotonic()
-            place = Place(self._claim.hint.tenant, self._claim.hint.run, name, item, row.attempts)
+            place = Place(self._claim.hint.tenant, self._claim.hint.run, name, item, row.attempts, self._claim.family)
             try:
                 self._refuse_if_condemned()
                 roots = self._reading.roots(plan.undo_refs, item)

@@ -12,6 +12,7 @@ import orjson
 from nexusflow.db.session import tenant_pipeline
 from nexusflow.workflows.planning.graph import BODY
 from nexusflow.workflows.planning.plan import Plan, Scope
+from nexusflow.workflows.rows.reruns import Family
 from nexusflow.workflows.rows.states import STEP_TERMINAL
 from nexusflow.workflows.rows.values import Kept, RecentlyUsed, reference
 from nexusflow.workflows.rows.work import Claim
@@ -96,6 +97,13 @@ def fetch_items(claim: Claim, foreach: str, prefix: str) -> list[Outcome]:
         rows = pipeline.run(FETCH_ITEMS, parameters)
     tenant = claim.hint.tenant
     return [Outcome(state, reference(tenant, output, at), error) for state, output, at, error in rows.fetchall()]
+
+
+def iterations_kept(claim: Claim, until: str, prefix: str) -> int:
+    """How many iterations of an until a rerun has kept of the run that it repeats."""
+    if claim.family is None:
+        return 0
+    return sum(each.state == "succeeded" for each in fetch_items(claim, until, prefix))
 
 
 def item_prefix(item: str, depth: int) -> str:
@@ -210,16 +218,17 @@ class Surroundings:
 
 
 class Runs:
-    """The inputs of runs this process has met lately: an input never changes, so it is sent to it once."""
+    """What never changes of the runs this process has met lately, so it is sent to it once: input and family."""
 
     def __init__(self) -> None:
-        self._inputs: RecentlyUsed[tuple[Any]] = RecentlyUsed(CACHE_BYTES, RUNS)
+        self._inputs: RecentlyUsed[tuple[Any, Family | None]] = RecentlyUsed(CACHE_BYTES, RUNS)
 
-    def get(self, run: str) -> tuple[Any] | None:
-        """The input, wrapped (it may be null)."""
+    def get(self, run: str) -> tuple[Any, Family | None] | None:
+        """The input (it may be null), and the family of a rerun."""
         return self._inputs.get(run)
 
-    def put(self, run: str, value: Any) -> None:
-        """Keep a run's input."""
+    def put(self, run: str, value: Any, family: Family | None) -> None:
+        """Keep a run's input and family."""
         size = 0 if isinstance(value, Kept) else len(orjson.dumps(value))
-        self._inputs.put(run, (value,), 4 * size + 200)
+        size += len(orjson.dumps(family.to_json())) if family is not None else 0
+        self._inputs.put(run, (value, family), 4 * size + 200)

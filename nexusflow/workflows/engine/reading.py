@@ -26,11 +26,13 @@ class Reading:
         """Read what the segment's ops need at these items, in at most one round trip."""
         keys: list[Key] = []
         # A join may be fired again by a member whose statement began before another fired it, and all of it was done.
+        # And a rerun begins with the records that it has kept.
         resumed = len(self._segment.needs) > 1 or (
             self._claim.losses > 0 or self._claim.attempts > 0 or self._claim.verdict is not None
         )
         # A step that is not needed any more may be cancelled before it began.
         resumed = resumed or any(op.path in self._plan.dispensable for op in self._segment.ops)
+        resumed = resumed or self._claim.family is not None
         for item in items:
             keys += [(need, item) for need in self._segment.needs]
             for op in self._segment.ops:

@@ -78,9 +78,9 @@ class Runner:
         if claim is None:
             raise NotClaimed
         if known is None:
-            _runs.put(hint.run, claim.input)
+            _runs.put(hint.run, claim.input, claim.family)
         else:
-            claim.input = known[0]
+            claim.input, claim.family = known
         done = self._one(claim, self._carried)
         while self._mine:
             try:

@@ -27,6 +27,7 @@ __all__ = [
     "check_syntax",
     "is_true",
     "parse",
+    "plain_references",
     "references",
     "resolve",
 ]
@@ -157,6 +158,19 @@ def references(value: Any) -> list[Reference]:
             except ExpressionError:
                 continue
             found += [Reference(parts, at, pointer) for each in expressions for parts, at in each.references]
+    return found
+
+
+def plain_references(value: Any) -> list[Parts]:
+    """Those expressions in a JSON value that are one plain reference each: what they name has to be there."""
+    found: list[Parts] = []
+    for _, text in _strings(value):
+        if OPEN in text:
+            try:
+                expressions = parse(text).expressions
+            except ExpressionError:
+                continue
+            found += [each.plain for each in expressions if each.plain is not None]
     return found
 
 

@@ -15,9 +15,9 @@ from nexusflow.db.session import tenant_session
 from nexusflow.storage import ObjectMissing, StorageAway
 from nexusflow.workflows.reports.redaction import redaction_of
 from nexusflow.workflows.reports.runs_query import CAUSES, MAX_MESSAGE, SORTS, STATUSES, TRIGGERS, RunsQuery
-from nexusflow.workflows.rows.paging import MAX_TOTAL, Page, check_page, check_text
+from nexusflow.workflows.rows.paging import MAX_PER_PAGE, MAX_TOTAL, Page, check_page, check_text
 
-__all__ = ["CAUSES", "SORTS", "STATUSES", "TRIGGERS", "Page", "RunLine", "list_runs"]
+__all__ = ["CAUSES", "SORTS", "STATUSES", "TRIGGERS", "Page", "RunLine", "list_runs", "matching_runs"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RunLine:
     started_at: datetime.datetime | None
     finished_at: datetime.datetime | None
     seconds: float
+    rerun_of: str | None = None
 
 
 def list_runs(
@@ -81,6 +82,20 @@ def list_runs(
     return Page(items, page, per_page, min(total, MAX_TOTAL), is_capped, following)
 
 
+def matching_runs(tenant: str, limit: int, **filters: Any) -> list[RunLine]:
+    """The first runs that fit the filters of ``list_runs``, the oldest first. Raises InvalidInput."""
+    found: list[RunLine] = []
+    cursor = None
+    while len(found) < limit:
+        count = min(limit - len(found), MAX_PER_PAGE)
+        page = list_runs(tenant, **filters, sort="accepted_at", per_page=count, cursor=cursor)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return found
+
+
 def _line(tenant: str, row: Any) -> RunLine:
     message = _message(tenant, row)
     return RunLine(
@@ -98,6 +113,7 @@ def _line(tenant: str, row: Any) -> RunLine:
         started_at=row.started_at,
         finished_at=row.finished_at,
         seconds=max(0.0, ((row.finished_at or row.read_at) - row.accepted_at).total_seconds()),
+        rerun_of=str(row.rerun_of) if row.rerun_of is not None else None,
     )
 
 

@@ -27,8 +27,9 @@ MAX_EVENTS = 1_000
 
 _HEAD = """
 SELECT r.id, r.status, r.ending, r.cause, r.error, r.accepted_at, r.started_at, r.finished_at, r.version_id,
-       r.workflow_id, r.trigger, r.parent_run, r.parent_step, r.parent_item, r.mock,
-       w.name AS workflow, v.number AS version, now() AS read_at
+       r.workflow_id, r.trigger, r.parent_run, r.parent_step, r.parent_item, r.mock, r.rerun_of, r.rerun_from,
+       w.name AS workflow, v.number AS version, now() AS read_at,
+       ARRAY(SELECT n.id FROM runs n WHERE n.rerun_of = r.id ORDER BY n.id DESC LIMIT 20) AS reruns
        {more}
 FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id
 WHERE r.id = :run
@@ -53,6 +54,7 @@ class RunSummary:
     provider, platform). ``seconds``: since it was accepted, or in all. ``parent``: ``{run_id, step, item}`` of the step
     that called it. ``mock``: it was started with its steps' mocks.
     ``waits_for``: why it has not begun yet.
+    ``rerun_of``: the run that it repeats, from ``rerun_from`` on; ``reruns``: those that repeat it, the newest first.
     """
 
     id: str
@@ -73,6 +75,9 @@ class RunSummary:
     parent: dict[str, Any] | None = None
     mock: bool = False
     waits_for: Turn | None = None
+    rerun_of: str | None = None
+    rerun_from: str | None = None
+    reruns: tuple[str, ...] = ()
 
     @property
     def is_terminal(self) -> bool:
@@ -162,6 +167,9 @@ def _summary(head: sa.RowMapping, redaction: Redaction, given: Any, output: Any)
         trigger=head["trigger"],
         parent=_parent(head),
         mock=head["mock"],
+        rerun_of=str(head["rerun_of"]) if head["rerun_of"] is not None else None,
+        rerun_from=head["rerun_from"],
+        reruns=tuple(str(each) for each in head["reruns"]),
     )
 
 

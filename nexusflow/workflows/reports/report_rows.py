@@ -24,7 +24,7 @@ CHILDREN_SHOWN = 5
 COUNTS = sa.text("""
 SELECT step, CASE item WHEN '' THEN 0 ELSE 1 + length(item) - length(replace(item, '.', '')) END AS level, state,
        count(*) AS records, max(attempts) AS attempts, min(started_at) AS started_at, max(finished_at) AS finished_at,
-       sum(coalesce(items_count, jsonb_array_length(items))) AS items, max(cursor) AS cursor
+       sum(coalesce(items_count, jsonb_array_length(items))) AS items, max(cursor) AS cursor, count(kept_from) AS kept
 FROM steps WHERE run_id = :run GROUP BY step, level, state
 """)
 
@@ -59,7 +59,10 @@ JOIN steps s ON s.run_id = :run AND s.step = k.step AND s.item = k.item
 
 @dataclass
 class Records:
-    """A step's records at one level: how many in each state, and what they have in common."""
+    """A step's records at one level: how many in each state, and what they have in common.
+
+    ``kept``: how many of them a rerun has kept of the run that it repeats.
+    """
 
     states: dict[str, int] = field(default_factory=dict)
     attempts: int = 0
@@ -67,6 +70,7 @@ class Records:
     finished_at: datetime.datetime | None = None
     items: int = 0
     cursor: int | None = None
+    kept: int = 0
 
     @property
     def total(self) -> int:
@@ -152,6 +156,7 @@ def _add(records: Records, row: Any) -> None:
     records.started_at = _pick(min, records.started_at, row.started_at)
     records.finished_at = _pick(max, records.finished_at, row.finished_at)
     records.items += int(row.items or 0)
+    records.kept += row.kept
     records.cursor = row.cursor if row.cursor is not None else records.cursor
 
 

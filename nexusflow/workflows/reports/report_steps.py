@@ -64,7 +64,7 @@ class StepReport:
     a wait waits for, at most until then.
     ``calls``: the workflow that it calls; ``children``: the first few of its runs.
     ``way``: the branch or the part of a try that it is in: ``case 1``, ``catch 2``.
-    ``note`` says what no record does: why it never ran, or that it was undone.
+    ``note`` says what no state does: why it never ran, that it was undone, or kept of the run that is repeated.
     """
 
     path: str
@@ -214,7 +214,7 @@ class _Derivation:
             children=tuple(self._records.children.get(step.path, ())),
             waits_for=self._awaits(step) if not self._is_over else None,
             way=_way(scope),
-            note=self._undone(step, scope) or self._not_done(step, own),
+            note=self._undone(step, scope) or self._not_done(step, own) or self._kept(own, scope),
         )
         if scope.depth:
             counts = self._counts(own, live)
@@ -291,6 +291,12 @@ class _Derivation:
         if not live:
             return None
         return Awaited(str(live[0].event), tuple(each.key for each in live[:KEYS_SHOWN]), len(live))
+
+    def _kept(self, own: Records, scope: Scope) -> str:
+        """What a rerun has kept of the run that it repeats."""
+        if not own.kept or set(own.states) & set(OPEN_STATES):
+            return ""
+        return "kept" if not scope.depth or own.kept == own.total else f"{own.kept:,} kept"
 
     def _undone(self, step: StepPlan, scope: Scope) -> str:
         """What became of the step's compensation, if it has one that was needed."""

@@ -15,7 +15,7 @@ LIVE = ("queued", "running", "paused")
 BAD = ("failed", "cancelled", "timed_out")
 STATUSES = (*LIVE, "succeeded", *BAD)
 CAUSES = ("user", "provider", "platform")
-TRIGGERS = ("api", "cli", "page", "schedule", "workflow")
+TRIGGERS = ("api", "cli", "page", "schedule", "workflow", "rerun")
 SORTS = ("-accepted_at", "accepted_at", "-finished_at", "finished_at")
 WINDOW = 20_000
 MIN_ID_PREFIX = 8
@@ -26,7 +26,7 @@ _SKEW = datetime.timedelta(minutes=5)
 _FIRST_YEAR = 1980
 
 COLUMNS = """r.id, r.workflow_id, r.version_id, r.status, r.ending, r.cause, r.trigger, r.request_key, r.error,
-       r.parent_run, r.accepted_at, r.started_at, r.finished_at"""
+       r.parent_run, r.accepted_at, r.started_at, r.finished_at, r.rerun_of"""
 # What its own input marks, or perhaps that of a run that called it.
 _SENSITIVE = "(r.parent_run IS NOT NULL OR strpos((v.config -> 'input' -> 'schema')::text, '\"x-sensitive\"') > 0)"
 # A message with something sensitive in it is cut once that is out of it.
@@ -35,7 +35,7 @@ SELECT r.id, r.workflow_id, w.name AS workflow, v.number AS version, r.status, r
        r.error ->> 'code' AS error_code, r.error IS NOT NULL AND {_SENSITIVE} AS is_sensitive,
        CASE WHEN {_SENSITIVE} THEN r.error ->> 'message' ELSE left(r.error ->> 'message', {MAX_MESSAGE}) END
             AS error_message,
-       r.accepted_at, r.started_at, r.finished_at, now() AS read_at
+       r.accepted_at, r.started_at, r.finished_at, r.rerun_of, now() AS read_at
 """
 # And it is not searched: finding it would tell the value, guess by guess.
 WITH_TEXT = f"""

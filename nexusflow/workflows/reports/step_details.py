@@ -24,11 +24,13 @@ from nexusflow.workflows.reports.step_input import given_to
 from nexusflow.workflows.rows import values
 from nexusflow.workflows.rows.paging import MAX_TOTAL, Page, check_page
 from nexusflow.workflows.rows.plans import plan_of
+from nexusflow.workflows.rows.reruns import Family, key_run
 from nexusflow.workflows.rows.states import STEP_TERMINAL
 
 VERSION = sa.text("SELECT version_id, finished_at FROM runs WHERE id = :run")
+FAMILY = sa.text("SELECT origin, fresh FROM runs WHERE id = :run")
 RECORD = sa.text("""
-SELECT state, attempts, output, output_at, error, started_at, finished_at
+SELECT state, attempts, output, output_at, error, started_at, finished_at, kept_from
 FROM steps WHERE run_id = :run AND step = :step AND item = :item
 """)
 ITEM_VALUE = sa.text("""
@@ -65,8 +67,8 @@ class StepDetails:
     ``caught``: the error that the innermost catch around it caught, by the name ``caught_name``.
     ``input``: what its expressions gave; None, with the reason in ``input_note``, where that cannot be told.
     ``input``, ``output``: a large one as ``{"$large": {"bytes", …}}`` unless the whole was asked for.
-    ``has_items``: whether it has items to list. ``item_of``, ``items_of``: the type of the loop that the item is of,
-    and of the one whose items are listed.
+    ``kept_from``: the run that did it, where this one has kept it. ``has_items``: whether it has items to list.
+    ``item_of``, ``items_of``: the type of the loop that the item is of, and of the one whose items are listed.
     """
 
     path: str
@@ -88,6 +90,7 @@ class StepDetails:
     caught_name: str | None
     caught: dict[str, Any] | None
     idempotency_key: str
+    kept_from: str | None
     has_items: bool
     item_of: str | None
     items_of: str | None
@@ -122,6 +125,7 @@ def read_step(tenant: str, run: str, path: str, item: str = "", *, whole: bool =
         step = plan.steps[path]
         depth, level = _depth_of(plan, path, item), _list_level(plan, path)
         record = connection.execute(RECORD, {"run": run, "step": path, "item": item}).mappings().first()
+        family = Family.of(*connection.execute(FAMILY, {"run": run}).one())
         name, value, value_at = _item_of(connection, tenant, plan, run, path, item)
         caught_name, caught = _caught(connection, plan, run, path, item)
     redaction = redaction_of(tenant, run)
@@ -147,7 +151,10 @@ def read_step(tenant: str, run: str, path: str, item: str = "", *, whole: bool =
         item_value=_listed(tenant, redaction, value, value_at, item),
         caught_name=caught_name,
         caught=redaction.error(caught),
-        idempotency_key="" if step.spec.get("idempotency") else f"{run}/{path}/{item}".rstrip("/"),
+        idempotency_key=""
+        if step.spec.get("idempotency")
+        else f"{key_run(family, run, path, item)}/{path}/{item}".rstrip("/"),
+        kept_from=str(kept["kept_from"]) if kept.get("kept_from") else None,
         has_items=level > depth,
         item_of=plan.steps[_loop_at(plan, path, depth)].spec["type"] if depth else None,
         items_of=plan.steps[_loop_at(plan, path, level)].spec["type"] if level > depth else None,

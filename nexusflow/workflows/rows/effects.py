@@ -28,7 +28,8 @@ class Row:
 class Follower:
     """A segment that may have become ready: ``needs`` and ``quorum`` decide.
 
-    ``above``: the scopes that must still be open. ``first``: the step whose record says that the segment ran already.
+    ``above``: the scopes that must still be open. ``own``: its steps: a record of one says that it ran already.
+    (Not one that a rerun has kept and not come to yet: for joins it is not there.)
     ``mine``: this worker goes on with it at once, so its row is born leased.
     ``patience``: seconds its first step may take before the control plane takes it for hung.
     ``delay`` (seconds from now) or ``due_at`` (ISO 8601): it is not ready before.
@@ -42,7 +43,7 @@ class Follower:
     patience: float = 600.0
     needs: tuple[str, ...] = ()
     quorum: int | None = None
-    first: str | None = None
+    own: tuple[str, ...] = ()
     above: list[dict[str, str]] = field(default_factory=list)
     mine: bool = False
     delay: float | None = None

@@ -77,6 +77,10 @@ runs = sa.Table(
     sa.Column("started_at", _TIME),
     sa.Column("finished_at", _TIME),
     sa.Column("deadline", _TIME),
+    _id("rerun_of"),
+    sa.Column("rerun_from", sa.Text),
+    _id("origin"),
+    sa.Column("fresh", JSONB),
 )
 
 steps = sa.Table(
@@ -97,6 +101,8 @@ steps = sa.Table(
     sa.Column("cursor", sa.Integer),
     sa.Column("started_at", _TIME),
     sa.Column("finished_at", _TIME),
+    _id("kept_from"),
+    sa.Column("unpassed", sa.Boolean),
 )
 
 run_events = sa.Table(

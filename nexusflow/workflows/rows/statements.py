@@ -18,7 +18,8 @@ WHERE s.run_id = %(run)s AND s.segment = %(segment)s AND s.item = %(item)s AND s
   AND s.state = 'ready' AND s.due_at <= now()
   AND r.id = s.run_id AND r.ending IS NULL AND r.status IN ('queued', 'running')
 RETURNING s.hi, s.queue, s.attempts, s.losses, s.verdict, s.stopped, r.mock, r.version_id,
-    CASE WHEN %(known)s THEN NULL ELSE r.input END, CASE WHEN %(known)s THEN NULL ELSE r.input_at END
+    CASE WHEN %(known)s THEN NULL ELSE r.input END, CASE WHEN %(known)s THEN NULL ELSE r.input_at END,
+    r.origin, CASE WHEN %(known)s THEN NULL ELSE r.fresh END
 """
 
 START = """
@@ -45,7 +46,9 @@ recorded AS (
     FROM incoming x
     ON CONFLICT (run_id, step, item) DO UPDATE
         SET state = excluded.state, attempts = excluded.attempts, output = excluded.output,
-            output_at = excluded.output_at, error = excluded.error, finished_at = excluded.finished_at
+            output_at = excluded.output_at, error = excluded.error, finished_at = excluded.finished_at,
+            cursor = CASE WHEN steps.unpassed THEN excluded.cursor ELSE steps.cursor END, kept_from = NULL,
+            unpassed = NULL
         WHERE steps.state IN ('running', 'retrying', 'waiting')
     RETURNING step, item, state, attempts, error)
 INSERT INTO run_events (run_id, tenant_id, type, step, item, data)
@@ -53,6 +56,12 @@ SELECT %(run)s, %(tenant)s, 'step.' || r.state, r.step, r.item,
        jsonb_strip_nulls(jsonb_build_object('attempts', r.attempts, 'error', r.error))
 FROM recorded r JOIN incoming x USING (step, item) WHERE x.event
 RETURNING type
+"""
+
+# In a rerun: what it has kept and has come to now counts for joins like what it has done.
+COME_PAST = """
+UPDATE steps s SET unpassed = NULL FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(step text, item text)
+WHERE s.run_id = %(run)s AND s.step = x.step AND s.item = x.item AND s.unpassed
 """
 
 NEXT_STEP = """
@@ -119,18 +128,20 @@ FIRE = (
     _INSERT
     + f"""
 FROM runs r, jsonb_to_recordset(%(followers)s::jsonb) AS f(segment int, item text, lo int, hi int, queue text,
-    patience float8, needs jsonb, quorum int, first text, above jsonb, mine bool, delay float8, due_at timestamptz)
+    patience float8, needs jsonb, quorum int, own jsonb, above jsonb, mine bool, delay float8, due_at timestamptz)
 WHERE r.id = %(run)s AND r.ending IS NULL AND r.finished_at IS NULL
   AND (NOT EXISTS (SELECT 1 FROM jsonb_array_elements_text(f.needs) AS n(step) WHERE NOT EXISTS (
             SELECT 1 FROM steps s WHERE s.run_id = %(run)s AND s.step = n.step AND s.item = f.item
-                AND s.state IN {_TERMINAL}))
+                AND s.state IN {_TERMINAL} AND s.unpassed IS NULL))
        OR (f.quorum IS NOT NULL AND f.quorum <= (
             SELECT count(*) FROM jsonb_array_elements_text(f.needs) AS n(step)
-            JOIN steps s ON s.run_id = %(run)s AND s.step = n.step AND s.item = f.item AND s.state = 'succeeded')))
+            JOIN steps s ON s.run_id = %(run)s AND s.step = n.step AND s.item = f.item AND s.state = 'succeeded'
+                AND s.unpassed IS NULL)))
   AND NOT EXISTS (SELECT 1 FROM jsonb_to_recordset(f.above) AS a(step text, item text)
         JOIN steps s ON s.run_id = %(run)s AND s.step = a.step AND s.item = a.item AND s.state IN {_TERMINAL})
   AND NOT EXISTS (SELECT 1 FROM steps s
-        WHERE s.run_id = %(run)s AND s.step = f.first AND s.item = f.item AND s.state <> 'retrying')
+        WHERE s.run_id = %(run)s AND s.step = ANY (ARRAY(SELECT jsonb_array_elements_text(f.own))) AND s.item = f.item
+          AND s.state <> 'retrying' AND s.unpassed IS NULL)
 ON CONFLICT DO NOTHING
 RETURNING segment, item, lo, hi, state = 'leased', published_at IS NULL AND state = 'ready'
 """

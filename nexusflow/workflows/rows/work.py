@@ -20,6 +20,7 @@ from nexusflow.storage import StorageAway
 from nexusflow.workflows.rows import statements as sql
 from nexusflow.workflows.rows.counters import count, count_run, count_steps
 from nexusflow.workflows.rows.effects import Effects, Ending, Fired, Inside, Lane, Row, Settled, stem_of
+from nexusflow.workflows.rows.reruns import Family
 from nexusflow.workflows.rows.signals import await_event
 from nexusflow.workflows.rows.states import STEP_OPEN
 from nexusflow.workflows.rows.values import Kept, kept_rows, reference, stored
@@ -75,6 +76,7 @@ class Claim:
     verdict: str | None = None
     stopped: bool = False
     mock: bool = False
+    family: Family | None = None
 
     @property
     def key(self) -> dict[str, Any]:
@@ -112,8 +114,9 @@ def claim(hint: Hint, holder: Holder, *, known: bool) -> Claim | None:
     if row is None:
         return None
     taken.hi, taken.queue, taken.attempts, taken.losses, taken.verdict, taken.stopped, taken.mock, *rest = row
-    version, given, given_at = rest
+    version, given, given_at, origin, fresh = rest
     taken.version, taken.input = str(version), reference(hint.tenant, given, given_at)
+    taken.family = Family.of(origin, fresh)
     return taken
 
 
@@ -328,7 +331,10 @@ def _take_turn(
 def _insert_rows(pipeline: Pipeline, claim: Claim, written: str | None) -> psycopg.Cursor[Any] | None:
     if written is None:
         return None
-    return pipeline.run(sql.RECORD, claim.key | {"rows": written})
+    recorded = pipeline.run(sql.RECORD, claim.key | {"rows": written})
+    if claim.family is not None:
+        pipeline.run(sql.COME_PAST, claim.key | {"rows": written})
+    return recorded
 
 
 def _rows_json(claim: Claim, rows: list[Row]) -> str | None:

@@ -81,6 +81,30 @@ def once(
     return answer, False
 
 
+def answer_of_many(
+    tenant: str, key: str | None, mark: str, work: Callable[[], dict[str, Any]]
+) -> tuple[dict[str, Any], bool]:
+    """``once`` for a work of many transactions, each of which is done once by a key of its own (``part_of_key``).
+
+    A work that broke off is taken up where it was, by the next request under its key.
+    """
+    if key is None:
+        return work(), False
+    check_key(key)
+    with tenant_session(tenant) as connection:
+        answer = recall(connection, key, mark)
+    if answer is not None:
+        return answer, True
+    done = work()
+    with tenant_session(tenant) as connection:
+        return once(connection, tenant, key, mark, lambda: done)
+
+
+def part_of_key(key: str | None, part: str) -> str | None:
+    """The key of one part of a work of many."""
+    return None if key is None else "part:" + hashlib.sha256(f"{key}\n{part}".encode()).hexdigest()
+
+
 def answer_once(
     tenant: str, key: str | None, mark: str, work: Callable[[sa.Connection], dict[str, Any]]
 ) -> tuple[dict[str, Any], bool]:

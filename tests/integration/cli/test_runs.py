@@ -182,3 +182,39 @@ def test_watching_one_run_stops_without_stopping_the_run(
     assert process.returncode == 130
     assert "the run goes on" in said
     assert nexusflow("runs", "list", "-t", runs[0], "--json").json[0]["ending"] is None
+
+
+def test_cancelling_runs_by_a_filter(nexusflow: Nexusflow, runs: list[str]) -> None:
+    ours = ("--workflow", "test-cancelling-runs-by-a-filter")
+    assert nexusflow("runs", "cancel").code == 2, "nothing says which"
+    assert nexusflow("runs", "cancel", runs[0], *ours).code == 2, "ids and a filter"
+    told = nexusflow("runs", "cancel", *ours, "--dry-run")
+    assert (told.code, all(run in told.out for run in runs), "3 runs would be" in told.err) == (0, True, True)
+    unsure = nexusflow("runs", "cancel", *ours)
+    assert (unsure.code, "--yes" in unsure.err) == (2, True)
+    assert nexusflow("runs", "list", *ours, "--json").json[0]["ending"] is None
+    done = nexusflow("runs", "cancel", *ours, "--yes", "--json").json
+    assert (done["matched"], done["done"]) == (3, 3)
+
+
+def test_repeating_runs(nexusflow: Nexusflow, database: Database, runs: list[str]) -> None:
+    refused = nexusflow("runs", "rerun", runs[0])
+    assert (refused.code, "only one that is over" in refused.err) == (2, True)
+    for run in runs:
+        end(database, run, "failed")
+    told = nexusflow("runs", "rerun", runs[0], "--from", "start", "--dry-run")
+    assert (told.code, "done: one" in told.out, "Nothing is done outside" in told.out) == (0, True, True)
+    made = nexusflow("runs", "rerun", runs[0], "--input", "n=9", "--json").json
+    assert [(each["rerun_of"], each["from"], each["version"]) for each in made] == [(runs[0], "start", 1)]
+    shown = nexusflow("runs", "show", made[0]["id"], "--json").json
+    assert shown["input"] == {"n": 9, "token": "***"}
+    assert (shown["rerun_of"], shown["trigger"]) == (runs[0], "rerun")
+    assert f"Repeats run {runs[0]} from start" in nexusflow("runs", "show", made[0]["id"]).out
+    assert f"Repeated by run {made[0]['id']}" in nexusflow("runs", "show", runs[0]).out
+    ours = ("--workflow", "test-repeating-runs")
+    many = nexusflow("runs", "rerun", *ours, "--yes", "--json").json
+    assert (many["matched"], many["done"], many["refused"]) == (3, 2, 1)
+    said = nexusflow("runs", "rerun", *ours, "--yes")
+    assert (said.code, said.err.count("repeats it already")) == (0, 3)
+    for flags in (("--version", "x"), ("--from", "two"), ("--input", "n=x")):
+        assert nexusflow("runs", "rerun", runs[1], *flags).code == 2, flags
