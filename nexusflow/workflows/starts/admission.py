@@ -28,23 +28,29 @@ WHERE s.tenant_id = :tenant AND s.scope = ANY(:scopes) AND r.finished_at IS NULL
 """)
 
 # The newest ones stay. What a debounce takes the place of has not begun.
-_SUPERSEDE = sa.text("""
-WITH ranked AS (
+_SUPERSEDED = sa.text("""
+SELECT DISTINCT ON (run_id) run_id, kind, newest FROM (
     SELECT s.run_id, s.kind, s.most, row_number() OVER newest_first AS place,
            first_value(s.run_id) OVER newest_first AS newest
-    FROM slots s JOIN admissions a ON a.run_id = s.run_id JOIN runs r ON r.id = s.run_id
-    WHERE s.tenant_id = :tenant AND s.scope = ANY(:scopes) AND r.finished_at IS NULL AND r.ending IS NULL
-      AND (s.kind = 'concurrency' OR s.admitted_at IS NULL)
-    WINDOW newest_first AS (PARTITION BY s.scope ORDER BY a.asked_at DESC, s.run_id DESC))
-UPDATE runs r SET ending = 'cancelled', ending_at = now(), cause = 'user', error = jsonb_build_object(
-    'code', CASE t.kind WHEN 'debounce' THEN 'DEBOUNCED' ELSE 'REPLACED' END,
-    'message', 'A newer run took its place: ' || t.newest || '.',
-    'hint', CASE t.kind WHEN 'debounce' THEN 'Of runs that come close together only the last one runs (`debounce`).'
-            ELSE 'No more runs than the limit run at once, and the newest ones do (`when_full: replace`).' END,
-    'cause', 'user', 'details', jsonb_build_object('run', t.newest))
-FROM (SELECT DISTINCT ON (run_id) * FROM ranked WHERE place > most ORDER BY run_id, kind) t
-WHERE r.id = t.run_id AND r.finished_at IS NULL AND r.ending IS NULL
+    FROM slots s
+    WHERE s.tenant_id = :tenant AND s.scope = ANY(:scopes) AND (s.kind = 'concurrency' OR s.admitted_at IS NULL)
+      AND (SELECT r.finished_at IS NULL AND r.ending IS NULL FROM runs r WHERE r.id = s.run_id)
+    WINDOW newest_first AS (PARTITION BY s.scope
+        ORDER BY (SELECT a.asked_at FROM admissions a WHERE a.run_id = s.run_id) DESC, s.run_id DESC)) AS ranked
+WHERE place > most ORDER BY run_id, kind
 """)
+_SUPERSEDE = sa.text("""
+UPDATE runs SET ending = 'cancelled', ending_at = now(), cause = 'user', error = CAST(:error AS jsonb)
+WHERE id = :run AND finished_at IS NULL AND ending IS NULL
+""")
+
+_WHY = {
+    "debounce": ("DEBOUNCED", "Of runs that come close together only the last one runs (`debounce`)."),
+    "concurrency": (
+        "REPLACED",
+        "No more runs than the limit run at once, and the newest ones do (`when_full: replace`).",
+    ),
+}
 
 _FULL = sa.text("""
 SELECT coalesce(t.max_queued, :max_queued) AS most, (
@@ -117,8 +123,18 @@ def supersede(connection: sa.Connection, tenant: str, runs: Sequence[Mapping[str
         for slot in run["slots"]
         if slot["when_full"] == "replace" or slot["kind"] == "debounce"
     }
-    if scopes:
-        connection.execute(_SUPERSEDE, {"tenant": tenant, "scopes": sorted(scopes)})
+    if not scopes:
+        return
+    for run, kind, newest in connection.execute(_SUPERSEDED, {"tenant": tenant, "scopes": sorted(scopes)}).all():
+        code, hint = _WHY[kind]
+        error: dict[str, Any] = {
+            "code": code,
+            "message": f"A newer run took its place: {newest}.",
+            "hint": hint,
+            "cause": "user",
+        }
+        error["details"] = {"run": str(newest)}
+        connection.execute(_SUPERSEDE, {"run": run, "error": orjson.dumps(error).decode()})
 
 
 def admission(tenant: str, only: Sequence[str] | None) -> dict[str, Any]:

@@ -56,13 +56,14 @@ CREATE INDEX slots_taken ON slots (tenant_id, scope, admitted_at) WHERE admitted
 """
 
 FUNCTIONS = """
--- How many hold a slot of a limit now, or took one within its time.
+-- How many hold a slot of a limit now, or took one within its time. Each run is looked up by itself: a plan that joins
+-- all runs, because nobody has counted them yet, would be slow under the lock.
 CREATE FUNCTION slots_taken(of_tenant uuid, of_kind text, of_scope text, within float8) RETURNS bigint
 LANGUAGE sql VOLATILE AS $$
     SELECT CASE of_kind
-        WHEN 'concurrency' THEN (SELECT count(*) FROM slots s JOIN runs r ON r.id = s.run_id
+        WHEN 'concurrency' THEN (SELECT count(*) FROM slots s
             WHERE s.tenant_id = of_tenant AND s.scope = of_scope AND s.admitted_at IS NOT NULL
-              AND r.finished_at IS NULL)
+              AND (SELECT r.finished_at IS NULL FROM runs r WHERE r.id = s.run_id))
         WHEN 'rate' THEN (SELECT count(*) FROM slots s WHERE s.tenant_id = of_tenant AND s.scope = of_scope
             AND s.admitted_at > clock_timestamp() - make_interval(secs => within))
         ELSE 0 END
