@@ -14,6 +14,7 @@ from api.limits import rate_limit
 from api.routes import (
     definitions,
     events,
+    exports,
     files,
     health,
     metrics,
@@ -67,6 +68,7 @@ def create_app() -> FastAPI:
         runs.router,  # the most asked for comes first: routes are tried in turn
         reruns.router,
         steps.router,
+        exports.router,
         events.router,
         signals.router,
         workflows.router,

@@ -26,6 +26,7 @@ RETRY_SECONDS = 2
 CODES: dict[str, tuple[int, str]] = {
     "ARCHIVED": (409, "The workflow is archived and starts nothing."),
     "BODY_TOO_LARGE": (413, "The body is larger than this door takes."),
+    "CANNOT_EXPORT": (409, "The run is not over, or more than a test file holds."),
     "CANNOT_PUBLISH": (409, "The workflow cannot be published as it is."),
     "CLUSTER_UNUSABLE": (503, "The database cannot be used at the moment: try again after Retry-After."),
     "CROSS_SITE": (403, "A request by the page's cookie came from another site."),

@@ -81,6 +81,7 @@ class Conflict(NexusError):
     ``IDEMPOTENCY_KEY_REUSED``: the key came before, with another request. ``LIMIT_REACHED``: as many runs of the
     workflow live as its `concurrency` allows, and it says to refuse more. ``NOBODY_WAITS``: a signal is for nobody.
     ``RUN_IS_LIVE``, ``NOTHING_FAILED``, ``RERUN_DOES_NOT_FIT``: a run that cannot be repeated so.
+    ``CANNOT_EXPORT``: the run is not over, or more than a test file holds.
     """
 
     def __init__(self, code: str, message: str, hint: str = "", details: list[Problem] | None = None) -> None:

@@ -1,7 +1,8 @@
-"""Words for messages: did-you-mean, and enumerations."""
+"""Words for messages: did-you-mean, enumerations, and values in short."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 _SHOWN = 12
 
@@ -33,3 +34,18 @@ def hint_for(word: str, known: Iterable[str], what: str = "Known here") -> str:
         return ""
     more = ", …" if len(candidates) > _SHOWN else ""
     return f"{what}: {', '.join(candidates[:_SHOWN])}{more}."
+
+
+def shown_value(value: Any) -> str:
+    """A value of a document in a few words: ``a mapping``, ``the text 'a'``, ``empty``."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    return f"the text '{shown}'" if isinstance(value, str) else f"the number {shown}"

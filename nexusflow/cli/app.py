@@ -180,6 +180,24 @@ def compile_(
     return exits.perform(functools.partial(show_plan, file, form.value))
 
 
+@app.command("test")
+def rehearse(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Test files (YAML or JSON).", show_default=False)],
+    only: Annotated[
+        list[str] | None, typer.Option("--case", "-c", metavar="NAME", help="This case only; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Rehearse workflows with mocked answers, without a cluster, and compare what comes with what is expected.
+
+    Exit code: 0 all is as expected, 1 something is not, 2 a file is invalid.
+    """
+    from nexusflow.cli.rehearse import RehearsalCommand
+
+    command = RehearsalCommand(files, only or [], as_json=as_json)
+    return exits.perform(command.perform, as_json=as_json, failed=command.failed)
+
+
 @app.command()
 def actions(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An action, such as http.request.")] = None,

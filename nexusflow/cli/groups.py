@@ -3,6 +3,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -185,6 +186,24 @@ def watch_runs(
     if run_id is not None:
         return _do(follow_one, run_id, as_json=as_json)
     return _do(follow_all, workflow, as_json=as_json)
+
+
+@runs.command("export")
+def export_run(
+    run_id: RunId,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file to write; it must not be there yet.")
+    ] = None,
+    workflow: Annotated[
+        str,
+        typer.Option("--workflow", "-w", metavar="FILE", help="Name this workflow file in it; else it is written in."),
+    ] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Write a run that is over as a test file for `nexusflow test`; secrets are masked."""
+    from nexusflow.cli.export import export_run as export
+
+    return _do(export, run_id, file, workflow=workflow, as_json=as_json)
 
 
 @runs.command("cancel")

@@ -78,11 +78,15 @@ def read_source(name: str) -> Source:
 
 def check_source(source: Source) -> Definition:
     """The checked definition. Raises InvalidDefinition with every problem at once."""
-    settings = get_settings()
-    limits = Limits(definition_bytes=settings.max_definition_bytes, steps=settings.max_steps)
     return parse_definition(
-        source.content, catalogue(), name=source.name, limits=limits, check_jq=get_sandbox().check_jq
+        source.content, catalogue(), name=source.name, limits=limits(), check_jq=get_sandbox().check_jq
     )
+
+
+def limits() -> Limits:
+    """How large a definition may be, as the settings say."""
+    settings = get_settings()
+    return Limits(definition_bytes=settings.max_definition_bytes, steps=settings.max_steps)
 
 
 def show_invalid(name: str, error: InvalidDefinition, content: bytes | None) -> None:

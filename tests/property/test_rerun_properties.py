@@ -9,12 +9,14 @@ from nexusflow.errors import Conflict
 from nexusflow.workflows.starts.rerunning import Asked, rerun
 from tests.integration.cluster import Cluster
 from tests.property.reference_outcome import Reference
-from tests.property.test_engine_properties import WORDS, agree, told_of
-from tests.property.workflows import INPUT, random_workflow
+from tests.property.test_engine_properties import agree, told_of
+from tests.property.workflows import CHILDREN, INPUT, random_workflow
 
 
 def _check(cluster: Cluster, seeds: range, seconds: float) -> None:
-    definitions = {seed: random_workflow(Random(seed), 1 + seed % 24) | WORDS for seed in seeds}
+    for child in CHILDREN.values():
+        cluster.save(child)
+    definitions = {seed: random_workflow(Random(seed), 1 + seed % 24) for seed in seeds}
     runs = {seed: cluster.start(definition, INPUT) for seed, definition in definitions.items()}
     cluster.finish_all(list(runs.values()), seconds)
     again: dict[tuple[int, str], str] = {}

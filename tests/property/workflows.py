@@ -22,9 +22,13 @@ CLASSES = [
 """What catches and retry rules are for; ``any`` comes last."""
 
 
-def random_workflow(dice: Random, size: int) -> dict[str, Any]:
-    """A definition of about ``size`` steps in all its scopes; it may call those of ``CHILDREN``."""
-    writer = _Writer(dice, size, list(CHILDREN), tries=True)
+def random_workflow(dice: Random, size: int, *, alone: bool = False) -> dict[str, Any]:
+    """A definition of about ``size`` steps in all its scopes; it may call those of ``CHILDREN``.
+
+    ``alone``: it calls none, and waits for nothing from outside.
+    """
+    writer = _Writer(dice, size, [] if alone else list(CHILDREN), tries=True)
+    writer.alone = alone
     return {"nexusflow": "1", "name": "random", **WORDS, **writer.body(0)}
 
 
@@ -41,7 +45,7 @@ class _Writer:
     """``names``: what the loops and catches around let an expression read; ``tried``: how many tries are around."""
 
     def __init__(self, dice: Random, size: int, calls: list[str], *, tries: bool) -> None:
-        self.dice, self.left, self.calls = dice, size, calls
+        self.dice, self.left, self.calls, self.alone = dice, size, calls, False
         self.kinds = [
             self._foreach,
             self._foreach,
@@ -89,7 +93,7 @@ class _Writer:
             waits = [
                 {"duration": "4ms"},
                 {"until": "2020-01-01T00:00:00Z"},
-                {"event": "nobody.sends", "timeout": "4ms"},
+                *([] if self.alone else [{"event": "nobody.sends", "timeout": "4ms"}]),
             ]
             return {"type": "wait", "with": dice.choice(waits)}
         if self.calls and dice.random() < 0.06:

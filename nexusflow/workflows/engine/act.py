@@ -64,11 +64,23 @@ def perform(spec: dict[str, Any], place: Place, scope: dict[str, Any], open_file
     A step with ``cache`` is not done where the same was done lately.
     Raises StepError: Transient where another attempt may help, else Permanent.
     """
+    action, given = asked(spec, scope)
+    return done(action, validated(action, given), spec, place, scope, open_file)
+
+
+def asked(spec: dict[str, Any], scope: dict[str, Any]) -> tuple[Action, dict[str, Any]]:
+    """What a step asks for: its action, and the input with its expressions' values. Raises Permanent."""
     action = _action(spec["type"])
     given = resolve(spec.get("with") or {}, scope, get_sandbox())
     if spec["type"] == "transform" and "input" not in given:
         given["input"] = {"input": scope["input"], "steps": scope["steps"]}
-    value = _validated(action, given)
+    return action, given
+
+
+def done(
+    action: Action, value: BaseModel, spec: dict[str, Any], place: Place, scope: dict[str, Any], open_file: FileOpener
+) -> Performed:
+    """Do what a step asked for, and give its output as JSON data. Raises StepError."""
     context = _context(action, spec, place, _key(spec, place, scope), open_file)
     digest = b""
     if spec.get("cache"):
@@ -126,7 +138,8 @@ def _context(action: Action, spec: dict[str, Any], place: Place, key: str, open_
     )
 
 
-def _validated(action: Action, given: dict[str, Any]) -> BaseModel:
+def validated(action: Action, given: dict[str, Any]) -> BaseModel:
+    """The input as the action takes it. Raises Permanent INVALID_STEP_INPUT."""
     try:
         return action.input.model_validate(given)
     except ValidationError as error:

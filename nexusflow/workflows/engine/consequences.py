@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from nexusflow.workflows.engine.outcomes import child_item, item_prefix
+from nexusflow.workflows.engine.scopes import loop_did_not_end
 from nexusflow.workflows.language.definition import CONTROL_TYPES
 from nexusflow.workflows.planning.graph import BODY, FINALLY
 from nexusflow.workflows.planning.plan import Plan, Scope, Segment
@@ -94,6 +95,15 @@ def _inside(plan: Plan, steps: list[str], segments: list[int], under: str) -> In
     )
 
 
+def blame(row: Row) -> dict[str, Any]:
+    """The error of a step that failed, with the place of the step that caused it."""
+    error = dict(row.error or {"code": "STEP_FAILED", "message": "The step failed.", "cause": "platform"})
+    error.setdefault("step", row.step)
+    if row.item:
+        error.setdefault("item", row.item)
+    return error
+
+
 class Consequences:
     """Gathers what the claim of one segment is to write; ``effects`` is the result."""
 
@@ -106,7 +116,7 @@ class Consequences:
         self.effects.rows.append(row)
         step = self._plan.steps[row.step]
         if row.state in STEP_FAILED and row.state != "blocked" and step.spec.get("on_error", "fail") == "fail":
-            self.fail_scope(self._plan.scopes[step.scope], row.item, self._blame(row))
+            self.fail_scope(self._plan.scopes[step.scope], row.item, blame(row))
 
     def conclude_scope_step(self, row: Row) -> None:
         """A foreach or switch is over, and with it all that runs inside; its followers may start."""
@@ -200,12 +210,7 @@ class Consequences:
                 first.delay = given["delay"]
                 self.effects.followers.append(first)
         else:
-            error = {
-                "code": "LOOP_DID_NOT_END",
-                "message": f"After {index + 1:,} iterations the condition of `until` is still false.",
-                "hint": "Raise `max_iterations`, or see why none makes it true.",
-                "cause": "user",
-            }
+            error = loop_did_not_end(index + 1)
             self.conclude_scope_step(Row(scope.step, prefix, "failed", error=error))
 
     def finish_item(self, foreach: str, item: str, row: Row) -> None:
@@ -267,11 +272,3 @@ class Consequences:
         for scope in self._plan.scopes.values():
             if scope.step == step and scope.kind != "workflow":
                 self.effects.dropped.append(inside(self._plan, scope.path, item))
-
-    def _blame(self, row: Row) -> dict[str, Any]:
-        """The step's error with the place of the step that caused it."""
-        error = dict(row.error or {"code": "STEP_FAILED", "message": "The step failed.", "cause": "platform"})
-        error.setdefault("step", row.step)
-        if row.item:
-            error.setdefault("item", row.item)
-        return error

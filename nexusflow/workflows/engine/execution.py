@@ -22,11 +22,11 @@ from nexusflow.workflows.engine.consequences import Consequences, patience
 from nexusflow.workflows.engine.failing import RunDone, RunEnding, RunPaused, Stopped, Waiting, fail
 from nexusflow.workflows.engine.handling import handle_try, holder_of
 from nexusflow.workflows.engine.insist import insist
-from nexusflow.workflows.engine.items import items_of
-from nexusflow.workflows.engine.mocking import mocked
+from nexusflow.workflows.engine.mocking import mocked_by
 from nexusflow.workflows.engine.outcomes import LIST, Outcome, child_item, iterations_kept
 from nexusflow.workflows.engine.reading import Reading
 from nexusflow.workflows.engine.resting import stop_rest
+from nexusflow.workflows.engine.scopes import BLOCKED, items_of
 from nexusflow.workflows.engine.waiting import begin_wait, end_of_wait
 from nexusflow.workflows.evaluation.expressions import is_true
 from nexusflow.workflows.planning.plan import Op, Plan, Scope, Segment, StepPlan
@@ -194,11 +194,11 @@ class Execution:
         try:
             if not join_met(plan.spec["join"], states):
                 row.state = "blocked"
-                row.error = {"code": "BLOCKED", "message": "A step that this one needs failed.", "cause": "user"}
+                row.error = dict(BLOCKED)
             elif not self._wanted(plan, item):
                 row.state = "skipped"
             elif self._claim.mock and plan.spec.get("mock") is not None:
-                row.output = mocked(self._reading, plan, item)
+                row.output = mocked_by(plan.spec["mock"], lambda value: self._reading.resolve(value, plan.refs, item))
             elif op.kind == "open":
                 self._refuse_if_condemned()
                 self._open(plan, row)
@@ -251,7 +251,8 @@ class Execution:
             if known is not None and known.items is not None:
                 row.items = resolved(known.items)
             else:
-                row.items = items_of(self._reading, plan, row.item)
+                value = self._reading.resolve(plan.spec["with"]["items"], plan.refs, row.item)
+                row.items = items_of(plan.spec, value)
             self._consequences.open_foreach(row)
         elif plan.spec["type"] == "until":
             self._consequences.open_until(row, iterations_kept(self._claim, row.step, row.item))

@@ -8,7 +8,14 @@ from nexusflow.workflows.engine.failing import Waiting
 from nexusflow.workflows.engine.insist import insist
 from nexusflow.workflows.engine.outcomes import Outcome, fetch
 from nexusflow.workflows.engine.reading import Reading
-from nexusflow.workflows.engine.trying import next_of_try, parts_of, tries_around
+from nexusflow.workflows.engine.trying import (
+    compensation_failed,
+    next_of_try,
+    parts_of,
+    tries_around,
+    tries_inside,
+    untold,
+)
 from nexusflow.workflows.planning.graph import BODY
 from nexusflow.workflows.planning.plan import Plan
 from nexusflow.workflows.rows.effects import Row
@@ -69,27 +76,11 @@ def _compensate(plan: Plan, claim: Claim, consequences: Consequences, path: str,
     failed = _told_here(plan, claim, path, insist(partial(not_undone, claim, within, steps)))
     if not failed:
         return Outcome("succeeded")
-    error = {
-        "code": "COMPENSATION_FAILED",
-        "message": f"What these steps have done could not be undone: {', '.join(each['step'] for each in failed[:5])}.",
-        "hint": "See the errors of their compensations, and undo by hand what they left.",
-        "cause": "user",
-        "details": failed,
-    }
-    return Outcome("failed", error=error)
+    return Outcome("failed", error=compensation_failed(failed))
 
 
 def _told_here(plan: Plan, claim: Claim, path: str, failed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of the compensations that failed which no try further in has told of already.
-
-    One has if its own steps failed and it came to its end: a try that was stopped while it undid them told nobody.
-    """
-    inner = [
-        [key for key in tries_around(plan, each["step"], each["item"] or "") if key[0].startswith(f"{path}/")]
-        for each in failed
-    ]
-    keys = {key for tries in inner for key in tries}
+    """Those of the compensations that failed which no try further in has told of already."""
+    keys = {key for each in failed for key in tries_inside(plan, path, each)}
     known = fetch(claim, [*keys, *((f"{holder}/{BODY}", at) for holder, at in keys)])
-    failing = {key for key, outcome in known.items() if outcome.state == "failed"}
-    told = {(holder, at) for holder, at in keys & failing if (f"{holder}/{BODY}", at) in failing}
-    return [each for each, tries in zip(failed, inner, strict=True) if not told.intersection(tries)]
+    return untold(plan, path, failed, known)

@@ -59,6 +59,38 @@ def tries_around(plan: Plan, step: str, item: str) -> list[tuple[str, str]]:
     return found
 
 
+def tries_inside(plan: Plan, path: str, failed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The tries around a compensation that failed (``step``, ``item``) which lie inside of the try ``path``."""
+    around = tries_around(plan, failed["step"], failed["item"] or "")
+    return [(holder, at) for holder, at in around if holder.startswith(f"{path}/")]
+
+
+def untold(
+    plan: Plan, path: str, failed: list[dict[str, Any]], known: Mapping[tuple[str, str], Outcome]
+) -> list[dict[str, Any]]:
+    """Those of the compensations that failed which no try further in than ``path`` has told of already.
+
+    One has if its own steps failed and it came to its end: a try that was stopped while it undid them told nobody.
+    """
+
+    def told(holder: str, at: str) -> bool:
+        ends = (known.get((holder, at)), known.get((f"{holder}/{BODY}", at)))
+        return all(end is not None and end.state == "failed" for end in ends)
+
+    return [each for each in failed if not any(told(*key) for key in tries_inside(plan, path, each))]
+
+
+def compensation_failed(failed: list[dict[str, Any]]) -> dict[str, Any]:
+    """The error of a try in which these compensations failed (``step``, ``item``, ``error``)."""
+    return {
+        "code": "COMPENSATION_FAILED",
+        "message": f"What these steps have done could not be undone: {', '.join(each['step'] for each in failed[:5])}.",
+        "hint": "See the errors of their compensations, and undo by hand what they left.",
+        "cause": "user",
+        "details": failed,
+    }
+
+
 def _catch_for(spec: Mapping[str, Any], error: Mapping[str, Any]) -> str | None:
     for number, catch in enumerate(spec["catch"]):
         if error_fits(error, catch["errors"] or ("any",)):

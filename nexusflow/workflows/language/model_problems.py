@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from nexusflow.errors import Problem
 from nexusflow.pointers import child
 from nexusflow.suggestions import closest, hint_for, one_of
+from nexusflow.suggestions import shown_value as _shown
 from nexusflow.workflows.language import definition as language
 from nexusflow.workflows.language import limits, words
 from nexusflow.workflows.language.document import Document
@@ -301,20 +302,6 @@ def _renamed(value: Any, filler: str, *, upper: bool) -> str:
     kept = "".join(each if each.isascii() and each.isalnum() else filler for each in value.lower())
     kept = kept.strip(filler + ("0123456789" if filler == "_" else ""))
     return f"Write {kept[:64].upper() if upper else kept[:64]}." if kept else ""
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value)
-    shown = text if len(text) <= 40 else f"{text[:40]}…"
-    return f"the text '{shown}'" if isinstance(value, str) else f"the number {shown}"
 
 
 def _text(holder: Any, word: str) -> str:

@@ -37,7 +37,8 @@ class Redaction:
     """Replaces secrets in whatever it is given. Without secrets it gives back what it got."""
 
     def __init__(self, secrets: Iterable[Any] = ()) -> None:
-        self._forms = {form for secret in secrets for form in _forms(secret) if len(form) >= LEAST_CHARACTERS}
+        self._secrets = tuple(secrets)
+        self._forms = {form for secret in self._secrets for form in _forms(secret) if len(form) >= LEAST_CHARACTERS}
         lengths: dict[str, set[int]] = defaultdict(set)
         for form in self._forms:
             lengths[form[:LEAST_CHARACTERS]].add(len(form))
@@ -45,6 +46,10 @@ class Redaction:
 
     def __bool__(self) -> bool:
         return bool(self._forms)
+
+    def also(self, secrets: Iterable[Any]) -> "Redaction":
+        """One that replaces these as well."""
+        return Redaction([*self._secrets, *secrets])
 
     def value(self, value: Any) -> Any:
         """JSON data without the secrets: in its texts and keys, and as numbers."""

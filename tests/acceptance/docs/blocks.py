@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("quickstart", "tour", "api", "running", "operating")
+PAGES = ("quickstart", "tour", "testing", "api", "running", "operating")
 """The pages in their reading order."""
 
 Kind = Literal["command", "program", "file", "output", "picture", "skipped"]

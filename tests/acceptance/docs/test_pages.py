@@ -32,7 +32,7 @@ def test_the_quick_start_comes_true(clone: Path, request: pytest.FixtureRequest)
     follow(Reader("quickstart", clone, {}, lambda: request.getfixturevalue("up")))
 
 
-@pytest.mark.parametrize("page", ["tour", "api", "operating"])
+@pytest.mark.parametrize("page", ["tour", "testing", "api", "operating"])
 def test_the_page_comes_true(page: str, clone: Path, up: Staying) -> None:
     reader = Reader(page, clone, {}, lambda: up)
     reader.join(up)

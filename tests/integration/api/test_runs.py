@@ -252,3 +252,15 @@ def test_a_file_is_uploaded_and_given_by_reference(way: str, front: Front, other
     stolen = other.want(201, "POST", "/v2/workflows", {"definition": READ_FILE | {"name": f"theft-{way}"}})["id"]
     run = other.want(200, "POST", f"/v2/workflows/{stolen}/run?wait=20", {"input": {"list": kept}})
     assert (run["status"], run["error"]["code"]) == ("failed", "FILE_MISSING")
+
+
+def test_a_run_as_a_test_file(front: Front, other: Front, workflow: str, slow: str) -> None:
+    run = front.want(200, "POST", f"/v2/workflows/{workflow}/run?wait=20", {"input": {"code": "secret-code"}})["id"]
+    exported = front.get(f"/v2/runs/{run}/test?workflow=greeting.yaml")
+    assert (exported["run_id"], exported["notes"]) == (run, [])
+    assert "workflow: greeting.yaml\n" in exported["source"]
+    assert "output: Hello you\n" in exported["source"]
+    assert "secret-code" not in exported["source"]
+    other.refused(404, "NOT_FOUND", "GET", f"/v2/runs/{run}/test")
+    running = front.want(202, "POST", f"/v2/workflows/{slow}/run")["id"]
+    front.refused(409, "CANNOT_EXPORT", "GET", f"/v2/runs/{running}/test")

@@ -218,3 +218,22 @@ def test_repeating_runs(nexusflow: Nexusflow, database: Database, runs: list[str
     assert (said.code, said.err.count("repeats it already")) == (0, 3)
     for flags in (("--version", "x"), ("--from", "two"), ("--input", "n=x")):
         assert nexusflow("runs", "rerun", runs[1], *flags).code == 2, flags
+
+
+def test_exporting_a_run_as_a_test(nexusflow: Nexusflow, database: Database, runs: list[str]) -> None:
+    refused = nexusflow("runs", "export", runs[0])
+    assert refused.code == 2
+    assert f"Run {runs[0]} is not over: it is queued." in refused.err
+    end(database, runs[0], "failed")
+    shown = nexusflow("runs", "export", runs[0])
+    assert shown.out.startswith(f"# Run {runs[0]} of test-exporting-a-run-as-a-test, version 1: failed on ")
+    assert "sesame" not in shown.out
+    wrote = nexusflow("runs", "export", runs[0], "--output", "bug.test.yaml")
+    assert (wrote.code, Path("bug.test.yaml").read_text()) == (0, shown.out)
+    assert "Wrote bug.test.yaml." in wrote.out
+    assert nexusflow("test", "bug.test.yaml").code == 0
+    again = nexusflow("runs", "export", runs[0], "-o", "bug.test.yaml")
+    assert (again.code, "bug.test.yaml is there already." in again.err) == (2, True)
+    document = nexusflow("runs", "export", runs[0], "--workflow", "mine.yaml", "--json").json
+    assert set(document) == {"run_id", "file", "source", "notes"}
+    assert "workflow: mine.yaml\n" in document["source"]

@@ -18,6 +18,7 @@ from nexusflow.workflows.saved.catalogue import catalogue
 ROOT = Path(__file__).parents[3]
 QUEUES = {"workflow", "integration", "notification", "any"}
 every_action = pytest.mark.parametrize("action", actions(), ids=lambda action: action.name)
+EXAMPLES = [path for path in sorted((ROOT / "examples").rglob("*.yaml")) if not path.name.endswith(".test.yaml")]
 
 
 @every_action
@@ -99,7 +100,7 @@ def test_the_table_loads_without_the_vendors_sdks() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_passes_the_checks(path: Path) -> None:
     _, problems = check(load(path.read_bytes(), name=path.name), catalogue())
     assert problems == []

@@ -1,0 +1,1 @@
+"""Rehearsing a workflow inside this process: mocked answers, no cluster, no effects."""
