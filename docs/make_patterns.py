@@ -1,6 +1,6 @@
 """Writes the workflows of tests/corpus/valid-pattern-*.yaml into docs/patterns.md: ``python docs/make_patterns.py``.
 
-Behind ``<!-- pattern: NUMBER -->`` stands the workflow of that number, from ``steps`` on.
+Behind ``<!-- pattern: NUMBER -->`` stands the workflow of that number, from its third line on.
 """
 
 import re
@@ -17,7 +17,7 @@ def workflow(number: str) -> str:
     """A pattern's workflow as its author wrote it, without its first words."""
     (path,) = CORPUS.glob(f"valid-pattern-{int(number):02}-*.yaml")
     definition: str = yaml.safe_load(path.read_text(encoding="utf-8"))["definition"]
-    return definition.partition("name: case\n")[2]
+    return re.split(r"^name: .*\n", definition, maxsplit=1, flags=re.M)[1]
 
 
 def redrawn(page: str) -> str:

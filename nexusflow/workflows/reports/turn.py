@@ -31,7 +31,7 @@ FROM slots s WHERE s.run_id = :run AND s.kind <> 'debounce' ORDER BY s.number
 """)
 
 _RUNNING = sa.text("""
-SELECT count(*) FROM runs r WHERE r.finished_at IS NULL
+SELECT count(*) FROM runs r WHERE r.finished_at IS NULL AND r.parent_segment IS NULL
     AND NOT EXISTS (SELECT FROM admissions a WHERE a.run_id = r.id AND a.admitted_at IS NULL)
 """)
 
