@@ -71,7 +71,7 @@
       link.href = `?step=${encodeURIComponent(event.step)}${event.item ? `&item=${event.item}` : ""}`;
     }
     if (event.data && event.data.error) add("span", "said", String(event.data.error.message || "").slice(0, 200));
-    if (event.data && event.data.signal) add("span", "said", `${event.data.event} ${event.data.key}`);
+    if (event.data && event.data.signal) add("span", "muted", `${event.data.event} ${event.data.key}`);
     log.append(line);
     while (log.children.length > 1000) log.firstElementChild.remove();
     if (atEnd) log.scrollTop = log.scrollHeight;

@@ -30,6 +30,8 @@ INSERTS = {
     " VALUES (%(id)s, %(tenant)s, %(parent)s, now(), '[]')",
     "slots": "INSERT INTO slots (run_id, number, tenant_id, kind, scope, most, turn)"
     " VALUES (%(id)s, 0, %(tenant)s, 'concurrency', %(name)s, 1, now())",
+    "cached_outputs": "INSERT INTO cached_outputs (tenant_id, digest, expires_at)"
+    " VALUES (%(tenant)s, sha256(%(name)s::bytea), now())",
     "signals": "INSERT INTO signals (id, tenant_id, name, expires_at) VALUES (%(id)s, %(tenant)s, 'paid', now())",
     "segments": "INSERT INTO segments (run_id, segment, tenant_id, queue) VALUES (%(id)s, 0, %(tenant)s, 'workflow')",
 }
