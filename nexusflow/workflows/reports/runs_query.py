@@ -92,7 +92,7 @@ class RunsQuery:
         cause: str | None,
         since: datetime.datetime | None,
         until: datetime.datetime | None,
-        parent: str | None,
+        parent: str | None = None,
     ) -> None:
         """What indexes find."""
         if parent is not None:
