@@ -20,6 +20,7 @@ from nexusflow.log import get_logger
 from nexusflow.settings import get_settings
 from nexusflow.workflows.clock.admitting import Admitter
 from nexusflow.workflows.clock.ticks import Ticker
+from nexusflow.workflows.clock.windows import FIRST, Windows
 from nexusflow.workflows.language.limits import USUAL_PRIORITY
 from nexusflow.workflows.messaging.publish import messages_in, publish
 from nexusflow.workflows.rows import statements
@@ -30,8 +31,8 @@ from nexusflow.workflows.rows.signals import EXPIRE
 
 log = get_logger(__name__)
 BATCH = 500
-WINDOW = 1_000
-"""Segments of one queue that are published ahead of their claims."""
+FULL_AT = 1_000
+"""Segments published ahead of their claims at which a queue counts as full."""
 FULL_SECONDS = 5.0
 """How long a queue counts as full after it was seen to be."""
 BACKLOG_SECONDS = 0.1
@@ -60,7 +61,8 @@ ahead AS (
 taken AS (
     SELECT s.run_id, s.segment, s.item, s.lo
     FROM segments s JOIN admitted a USING (run_id, segment, item, lo) LEFT JOIN ahead h ON h.queue = a.queue
-    WHERE a.place <= :window - coalesce(h.hints, 0) AND s.state = 'ready' AND s.published_at IS NULL
+    WHERE a.place <= coalesce(CAST(CAST(:windows AS jsonb) ->> a.queue AS int), :first) - coalesce(h.hints, 0)
+      AND s.state = 'ready' AND s.published_at IS NULL
     FOR UPDATE OF s SKIP LOCKED)
 UPDATE segments s SET published_at = now(), publications = s.publications + 1
 FROM taken t, runs r
@@ -72,7 +74,7 @@ RETURNING s.tenant_id, s.run_id, r.version_id, s.segment, s.item, s.lo, s.hi
 FULL = sa.text("""
 INSERT INTO full_queues (queue, until)
 SELECT queue, now() + make_interval(secs => :seconds) FROM segments
-WHERE state = 'ready' AND published_at IS NOT NULL GROUP BY queue HAVING count(*) >= :window
+WHERE state = 'ready' AND published_at IS NOT NULL GROUP BY queue HAVING count(*) >= :full
 ON CONFLICT (queue) DO UPDATE SET until = excluded.until
 """)
 
@@ -159,7 +161,12 @@ WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) 
 NEXT_DUE = sa.text("""
 SELECT extract(epoch FROM min(due_at) - now()) AS segment,
     (SELECT extract(epoch FROM min(next_at) - now()) FROM schedules WHERE next_at IS NOT NULL) AS tick,
-    EXISTS (SELECT 1 FROM ticks WHERE state = 'due') AS has_open_ticks
+    EXISTS (SELECT 1 FROM ticks WHERE state = 'due') AS has_open_ticks,
+    (SELECT coalesce(jsonb_object_agg(q.queue, jsonb_build_object('hints', q.hints, 'age', q.age)), '{}') FROM (
+        SELECT queue, count(*) AS hints, extract(epoch FROM avg(now() - published_at)) AS age FROM segments
+        WHERE state = 'ready' AND published_at IS NOT NULL GROUP BY queue) AS q) AS ahead,
+    ARRAY(SELECT DISTINCT s.queue FROM segments s WHERE s.state = 'ready' AND s.published_at IS NULL
+          AND s.due_at <= now()) AS waiting
 FROM segments WHERE state = 'ready' AND published_at IS NULL
 """)
 
@@ -183,6 +190,7 @@ class Dispatcher:
         self._spare_the_living()
         self._next_partitions = 0.0
         self._ticker = Ticker()
+        self._windows = Windows()
         self.admitter = Admitter()
 
     def step(self) -> Pass:
@@ -200,7 +208,8 @@ class Dispatcher:
     def _step(self) -> Pass:
         recovered = finished = 0
         has_more = self.admitter.step()
-        published = self._publish(DUE, {"batch": BATCH, "window": WINDOW, "usual": USUAL})
+        windows = {"windows": self._windows.to_json(), "first": FIRST}
+        published = self._publish(DUE, {"batch": BATCH, "usual": USUAL} | windows)
         count("ticks", self._ticker.step())
         now = time.monotonic()
         if now >= self._next_sweep:
@@ -215,6 +224,8 @@ class Dispatcher:
         with control_session() as connection:
             due = connection.execute(NEXT_DUE).one()
         soon = None if due.segment is None else float(due.segment)
+        ahead = {queue: (int(each["hints"]), float(each["age"])) for queue, each in due.ahead.items()}
+        self._windows.look(ahead, due.waiting)
         if soon is not None and soon <= 0:
             soon = 0.0 if published == BATCH else BACKLOG_SECONDS
         tick = self._ticker.look_in(None if due.tick is None else float(due.tick), due.has_open_ticks)
@@ -229,7 +240,7 @@ class Dispatcher:
         if recovered:
             log.info("dispatch.recovered", segments=recovered)
         with control_session() as connection:
-            connection.execute(FULL, {"window": WINDOW, "seconds": FULL_SECONDS})
+            connection.execute(FULL, {"full": FULL_AT, "seconds": FULL_SECONDS})
             connection.execute(RUN_TIMEOUTS)
             connection.execute(QUEUE_TIMEOUTS)
             connection.execute(ABANDON, {"grace": CANCEL_GRACE_SECONDS})

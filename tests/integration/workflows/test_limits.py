@@ -318,7 +318,7 @@ def test_tenants_take_turns_by_their_weights(database: Database, tenant: str) ->
     limit_tenant("tenant-a", {"weight": 3})
     limit_tenant("tenant-b", {"weight": 1})
     with control_session() as connection:
-        taken = connection.execute(DUE, {"batch": 40, "window": 1_000, "usual": USUAL}).all()
+        taken = connection.execute(DUE, {"batch": 40, "windows": "{}", "first": 1_000, "usual": USUAL}).all()
         connection.exec_driver_sql("UPDATE segments SET published_at = NULL")
     by_tenant = [str(row.tenant_id) for row in taken]
     assert (by_tenant.count(tenant), by_tenant.count(other)) == (30, 10)
