@@ -161,13 +161,17 @@ WHERE (s.run_id, s.segment, s.item, s.lo) = (t.run_id, t.segment, t.item, t.lo) 
 NEXT_DUE = sa.text("""
 SELECT extract(epoch FROM min(due_at) - now()) AS segment,
     (SELECT extract(epoch FROM min(next_at) - now()) FROM schedules WHERE next_at IS NOT NULL) AS tick,
-    EXISTS (SELECT 1 FROM ticks WHERE state = 'due') AS has_open_ticks,
-    (SELECT coalesce(jsonb_object_agg(q.queue, jsonb_build_object('hints', q.hints, 'age', q.age)), '{}') FROM (
+    EXISTS (SELECT 1 FROM ticks WHERE state = 'due') AS has_open_ticks
+FROM segments WHERE state = 'ready' AND published_at IS NULL
+""")
+
+# What the windows are learned from: asked only while more is due than they take.
+BACKLOG = sa.text("""
+SELECT (SELECT coalesce(jsonb_object_agg(q.queue, jsonb_build_object('hints', q.hints, 'age', q.age)), '{}') FROM (
         SELECT queue, count(*) AS hints, extract(epoch FROM avg(now() - published_at)) AS age FROM segments
         WHERE state = 'ready' AND published_at IS NOT NULL GROUP BY queue) AS q) AS ahead,
     ARRAY(SELECT DISTINCT s.queue FROM segments s WHERE s.state = 'ready' AND s.published_at IS NULL
           AND s.due_at <= now()) AS waiting
-FROM segments WHERE state = 'ready' AND published_at IS NULL
 """)
 
 
@@ -224,9 +228,13 @@ class Dispatcher:
         with control_session() as connection:
             due = connection.execute(NEXT_DUE).one()
         soon = None if due.segment is None else float(due.segment)
-        ahead = {queue: (int(each["hints"]), float(each["age"])) for queue, each in due.ahead.items()}
-        self._windows.look(ahead, due.waiting)
-        if soon is not None and soon <= 0:
+        if soon is None or soon > 0:
+            self._windows.look({}, ())
+        else:
+            with control_session() as connection:
+                found = connection.execute(BACKLOG).one()
+            ahead = {queue: (int(each["hints"]), float(each["age"])) for queue, each in found.ahead.items()}
+            self._windows.look(ahead, found.waiting)
             soon = 0.0 if published == BATCH else BACKLOG_SECONDS
         tick = self._ticker.look_in(None if due.tick is None else float(due.tick), due.has_open_ticks)
         waits = [each for each in (soon, tick, 0.0 if has_more else None) if each is not None]

@@ -21,9 +21,9 @@ _BATCH = 200
 OLD_MONTHS = sa.text("SELECT month, live, runs FROM old_months(:days)")
 PRUNE_OBJECTS = sa.text("SELECT prune_objects(:days, :month, :most)")
 PRUNE_MONTH = sa.text("SELECT prune_month(:days, :month)")
-PRUNE_CACHED = sa.text("SELECT prune_cached_outputs(:days, :most)")
 PRUNE_ROWS = sa.text(
     "SELECT what, gone FROM prune_rows(:days, :most) UNION ALL SELECT what, gone FROM prune_signals(:days, :most)"
+    " UNION ALL SELECT what, gone FROM prune_cached_outputs(:most)"
 )
 
 
@@ -95,8 +95,6 @@ def _prune_rows(gone: Pruned) -> None:
         for what, count in rows:
             gone.rows[what] = gone.rows.get(what, 0) + count
         again = any(count >= _BATCH for _, count in rows)
-    while count := int(_call(PRUNE_CACHED, most=_BATCH).scalar_one()):
-        gone.rows["cached outputs"] = gone.rows.get("cached outputs", 0) + count
 
 
 def _call(function: sa.TextClause, **parameters: Any) -> sa.Result[Any]:

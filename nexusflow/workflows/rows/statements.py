@@ -283,7 +283,6 @@ WHERE r.id = s.run_id AND s.run_id = %(run)s AND s.segment = %(segment)s AND s.i
 """
 
 WAKE = "SELECT pg_notify('nexusflow_work', '')"
-NEW_RUN_EVENT = "INSERT INTO run_events (run_id, tenant_id, type) VALUES (:run, :tenant, 'run.accepted')"
 GOES_ON = """
 SELECT r.ending IS NULL, r.status <> 'paused', s.stopped FROM runs r JOIN segments s ON s.run_id = r.id
 WHERE r.id = %(run)s AND s.segment = %(segment)s AND s.item = %(item)s AND s.lo = %(lo)s

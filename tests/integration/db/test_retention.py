@@ -229,6 +229,12 @@ def test_old_rows_of_other_kinds_go(owned: Database) -> None:
             )
         add_delivered(runtime, tenant, is_read=True)
         unread = add_delivered(runtime, tenant, is_read=False)
+        for name, hours in (("old", -1), ("young", 1)):
+            runtime.execute(
+                "INSERT INTO cached_outputs (tenant_id, digest, expires_at)"
+                " VALUES (%s, sha256(%s::bytea), now() + make_interval(hours => %s))",
+                (tenant, name, hours),
+            )
     with psycopg.connect(owned.control_url) as control:
         for hours, name in ((25, "old"), (23, "young")):
             control.execute(
@@ -236,7 +242,8 @@ def test_old_rows_of_other_kinds_go(owned: Database) -> None:
                 " VALUES (%s, 'worker', 'h', 1, '1', now() - make_interval(hours => %s))",
                 (name, hours),
             )
-    assert retention.prune().rows == {"idempotency keys": 1, "ticks": 1, "processes": 1, "signals": 3}
+    gone = {"idempotency keys": 1, "ticks": 1, "processes": 1, "signals": 3, "cached outputs": 1}
+    assert retention.prune().rows == gone
     with psycopg.connect(owned.owner_url) as owner:
         left = owner.execute("SELECT state, id::text FROM signals ORDER BY state").fetchall()
     assert [state for state, _ in left] == ["delivered", "expired", "kept"]

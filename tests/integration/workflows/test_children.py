@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from nexusflow.db.session import tenant_session
@@ -26,6 +25,7 @@ WITH RECURSIVE tree AS (
     FROM runs r JOIN tree t ON r.parent_run = t.id)
 SELECT t.*, v.number AS version FROM tree t JOIN workflow_versions v ON v.id = t.version_id ORDER BY t.id
 """)
+KILLS = 6
 PROMPT = 15.0
 """Seconds within which a tree that was cancelled is over, and some for a slow machine."""
 
@@ -190,10 +190,7 @@ def test_a_try_that_fails_waits_until_its_children_are_over(cluster: Cluster, ve
     assert ended <= record.steps["guarded/try/paid/compensate"].started
 
 
-@pytest.mark.parametrize("kills", [6])
-def test_each_call_starts_one_run_whatever_dies(
-    make_cluster: Callable[..., Cluster], vendor: Vendor, kills: int
-) -> None:
+def test_each_call_starts_one_run_whatever_dies(make_cluster: Callable[..., Cluster], vendor: Vendor) -> None:
     cluster = make_cluster()
     cluster.beat()
     worker = cluster.worker()
@@ -210,7 +207,7 @@ def test_each_call_starts_one_run_whatever_dies(
     )
     version = cluster.save([numbers, each])
     runs = [cluster.start(version) for _ in range(4)]
-    for _ in range(kills):
+    for _ in range(KILLS):
         time.sleep(0.4)
         worker.kill()
         worker.start()

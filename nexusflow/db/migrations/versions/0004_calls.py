@@ -81,15 +81,15 @@ CREATE POLICY owner_prunes ON cached_outputs FOR DELETE TO CURRENT_USER USING (t
 CREATE POLICY owner_locks ON cached_outputs FOR UPDATE TO CURRENT_USER USING (true);
 
 -- Deletes what has expired; says how many.
-CREATE FUNCTION prune_cached_outputs(days int, most int) RETURNS bigint LANGUAGE sql SECURITY DEFINER
+CREATE FUNCTION prune_cached_outputs(most int) RETURNS TABLE (what text, gone bigint) LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp AS $$
     WITH gone AS (DELETE FROM public.cached_outputs WHERE (tenant_id, digest) IN (
         SELECT c.tenant_id, c.digest FROM public.cached_outputs c WHERE c.expires_at < now()
         LIMIT most FOR UPDATE SKIP LOCKED) RETURNING 1)
-    SELECT count(*) FROM gone
+    SELECT 'cached outputs', count(*) FROM gone
 $$;
-REVOKE ALL ON FUNCTION prune_cached_outputs(int, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION prune_cached_outputs(int, int) TO nexusflow_control;
+REVOKE ALL ON FUNCTION prune_cached_outputs(int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION prune_cached_outputs(int) TO nexusflow_control;
 """
 
 

@@ -96,3 +96,26 @@ def test_a_runs_own_timeout_counts_in_the_rehearsals_time(long: str, answer: dic
     assert found.status == status
     assert (found.error or {}).get("code") == {"timed_out": "RUN_TIMED_OUT", "failed": "BUSY"}.get(status)
     assert found.records["rest", ""].state == ("cancelled" if long == "61m" else "succeeded")
+
+
+MOCKED = """\
+nexusflow: "1"
+name: case
+steps:
+  - id: get
+    type: http.request
+    with: { url: "https://example.com" }
+    mock: { output: { body: "${{ input.word }}" } }
+  - id: fails
+    type: http.request
+    on_error: continue
+    with: { url: "https://example.com" }
+    mock: { error: { code: BUSY } }
+output: [ "${{ steps.get.output.body }}", "${{ steps.fails.error.code }}" ]
+"""
+
+
+def test_a_step_without_an_answer_gives_its_own_mock() -> None:
+    assert rehearsed(MOCKED, {"word": "own"}).output == ["own", "BUSY"]
+    answered = rehearsed(MOCKED, {"word": "own"}, mocks={"get": {"output": {"body": "the case's"}}})
+    assert answered.output == ["the case's", "BUSY"]
